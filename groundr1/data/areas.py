@@ -49,15 +49,19 @@ def area_quantiles(jsonl: str | Path) -> pd.DataFrame:
             boxes = [Box(*map(float, corners)) for corners in row["bboxs"]]
             name = row["dataset"]
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{jsonl}, line {number}: not a Visual-CoT annotation row ({error!r}).") from error
+            raise ValueError(
+                f"{jsonl}, line {number}: not a Visual-CoT annotation row ({error!r})."
+            ) from error
         for box in boxes:
-            if box.x1 < box.x2 and box.y1 < box.y2 and clip(box, size) is not None:
+            if clip(box, size) is not None:
                 areas[name].append(relative_area(box, size))
     columns = [f"{level:.2f}" for level in QUANTILE_LEVELS]
     records = []
     for name in sorted(areas):
         quantiles = [float(f"{value:.6g}") for value in np.quantile(areas[name], QUANTILE_LEVELS)]
-        records.append({"set": name, "num_boxes": len(areas[name]), **dict(zip(columns, quantiles, strict=True))})
+        records.append(
+            {"set": name, "num_boxes": len(areas[name]), **dict(zip(columns, quantiles, strict=True))}
+        )
     return pd.DataFrame.from_records(records, columns=["set", "num_boxes", *columns]).set_index("set")
 
 
