@@ -1,0 +1,109 @@
+"""The notebooks: what each must look like (static), and that each runs under papermill (marker `notebooks`)."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from groundr1.notebooks import notebook_parameters
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MAX_CELLS = 40
+MAX_LINES = 12
+SHELL_LINE = re.compile(r"^\s*[!%]", re.MULTILINE)
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_numbers_are_contiguous_from_one():
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"0{number}_" for number in range(1, len(NOTEBOOKS) + 1)]
+
+
+@each_notebook
+def test_is_valid_and_small(path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert len(notebook.cells) <= MAX_CELLS
+    for cell in code_cells(path):
+        lines = [
+            line for line in cell.source.splitlines() if line.strip() and not line.lstrip().startswith("#")
+        ]
+        limit = 2 * MAX_LINES if "parameters" in cell.metadata.get("tags", []) else MAX_LINES
+        assert len(lines) <= limit, f"{len(lines)} lines in the cell that starts {lines[0]!r}"
+
+
+@each_notebook
+def test_is_committed_without_outputs_and_with_the_plain_kernel(path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert not [cell.source for cell in code_cells(path) if cell.outputs or cell.execution_count is not None]
+
+
+@each_notebook
+def test_opens_by_saying_what_it_asks_reads_writes_and_costs(path: Path):
+    first = nbformat.read(path, as_version=4).cells[0]
+    assert first.cell_type == "markdown" and first.source.startswith("# ")
+    for word in ("question", "inputs", "outputs", "running time"):
+        assert word in first.source.lower(), f"cell 0 does not state: {word}"
+
+
+@each_notebook
+def test_has_one_parameters_cell_of_commented_literals_that_is_checked(path: Path):
+    cells = code_cells(path)
+    tagged = [number for number, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    assert notebook_parameters(path), "the parameters cell must assign literals only"
+    source = cells[tagged[0]].source
+    assert not source.startswith("# Parameters"), "that line marks the cell that papermill injects"
+    starts = [line for line in source.splitlines() if re.match(r"\w+( *:.*)? *= ", line)]
+    assert all("#" in line for line in starts), "each parameter has a comment with its meaning and unit"
+    assert "check_parameters()" in cells[tagged[0] + 1].source
+
+
+@each_notebook
+def test_holds_no_logic_of_its_own(path: Path):
+    for cell in code_cells(path):
+        assert not SHELL_LINE.search(cell.source), f"shell or magic line in: {cell.source[:80]}"
+        tree = ast.parse(cell.source)
+        banned = (
+            ast.FunctionDef,
+            ast.AsyncFunctionDef,
+            ast.ClassDef,
+            ast.While,
+            ast.Try,
+            ast.Lambda,
+            ast.Global,
+        )
+        assert not [node for node in ast.walk(tree) if isinstance(node, banned)], cell.source
+        for loop in [node for node in ast.walk(tree) if isinstance(node, ast.For)]:
+            calls = {
+                node.func.attr
+                for node in ast.walk(loop)
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            }
+            assert not calls & {"backward", "step", "zero_grad"}, f"a loop that trains: {cell.source}"
+        assert "sys.path" not in cell.source and ".savefig(" not in cell.source, cell.source
+
+
+@each_notebook
+def test_mentions_no_absolute_path(path: Path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not re.search(r"""(?:^|[\s"'(])(?:/(?:home|mnt|data|root|tmp|work)|~)/""", cell.source), (
+            cell.source
+        )
+
+
+@each_notebook
+def test_code_is_explained(path: Path):
+    kinds = "".join(
+        "c" if cell.cell_type == "code" else "m" for cell in nbformat.read(path, as_version=4).cells
+    )
+    body = kinds[kinds.index("c") :].lstrip("c")  # imports, parameters and setup stand together at the top
+    assert "cccc" not in body, "more than three code cells in a row without a word"
