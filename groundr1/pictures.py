@@ -1,0 +1,123 @@
+"""Pictures for Qwen2.5-VL: opened once, resized once, and through the vision tower once, however often they
+are shown.
+
+A grounded conversation shows the same picture to all trajectories of a prompt, and the same crop to all
+answers of a grounding. The official trainer and TRL process every one of these again; here each distinct
+picture is one entry of a `Pictures` store, and conversations refer to entries.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor, nn
+from transformers import ProcessorMixin
+
+ENCODE_AT_ONCE = (
+    32  # pictures a vision forward: bounds the memory of activations, far above where batching still pays
+)
+
+
+def open_picture(picture: Any, example_id: str) -> Image.Image:
+    """Open a picture as RGB pixels in memory.
+
+    Args:
+        picture: A Pillow image, a path, encoded bytes, or the `{"bytes", "path"}` of an undecoded
+            `datasets.Image`.
+        example_id: Named in errors.
+
+    Raises:
+        FileNotFoundError: No such file. ValueError: not a picture, or a damaged one; no picture at all.
+    """
+    source: Any = picture
+    if isinstance(source, Mapping):
+        source = source.get("bytes") or source.get("path")
+    if isinstance(source, Image.Image):
+        return source if source.mode == "RGB" else source.convert("RGB")
+    where = f"{source}" if isinstance(source, str | Path) else "its encoded bytes"
+    if not isinstance(source, str | Path | bytes):
+        raise ValueError(
+            f"Example {example_id!r} has no picture (its image is {picture!r:.80}). Give a Pillow image, a path or the"
+            " encoded bytes in the column 'image', or leave the row out."
+        )
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+            return opened.convert("RGB")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"The picture of example {example_id!r} is not at {where}. Check the folder given as image_root, or"
+            " leave the row out."
+        ) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"The picture of example {example_id!r} ({where}) cannot be read: {error}. Replace the file, or leave"
+            " the row out."
+        ) from error
+
+
+class Pictures:
+    """Distinct pictures, processed and encoded once each.
+
+    Pictures are told apart by identity (the Pillow object), which the store keeps alive; showing the same
+    crop twice means adding the same object twice.
+
+    Attributes:
+        grids: One `(t, h, w)` an entry, in patches (`image_grid_thw`).
+    """
+
+    def __init__(self, processor: ProcessorMixin, model: nn.Module) -> None:
+        self.processor = processor
+        self.model = model
+        self.grids: list[tuple[int, int, int]] = []
+        self._pixels: list[Tensor] = []
+        self._features: list[Tensor] = []
+        self._entries: dict[int, int] = {}
+        self._kept: list[Image.Image] = []
+
+    def __len__(self) -> int:
+        return len(self.grids)
+
+    def add(self, images: Sequence[Image.Image]) -> list[int]:
+        """Entries of `images` in order, processing those not seen before."""
+        new = {id(image): image for image in images if id(image) not in self._entries}
+        if new:
+            fields = self.processor.image_processor(images=list(new.values()), return_tensors="pt")
+            self._entries.update({key: len(self) + i for i, key in enumerate(new)})
+            self._kept += new.values()
+            self._pixels += fields["pixel_values"].split(fields["image_grid_thw"].prod(-1).tolist())
+            self.grids += [tuple(grid) for grid in fields["image_grid_thw"].tolist()]
+        return [self._entries[id(image)] for image in images]
+
+    def view_size(self, entry: int) -> tuple[int, int]:
+        """`(width, height)` in pixels of the picture as the model sees it."""
+        _, height, width = self.grids[entry]
+        patch = self.processor.image_processor.patch_size
+        return width * patch, height * patch
+
+    def num_tokens(self, entry: int) -> int:
+        """Image tokens the picture takes in the prompt."""
+        t, h, w = self.grids[entry]
+        return t * h * w // self.processor.image_processor.merge_size**2
+
+    def pixels(self, entry: int) -> Tensor:
+        """`(patches, patch_dim)` float32, the processor's `pixel_values` of one picture, on the CPU."""
+        return self._pixels[entry]
+
+    @torch.no_grad()
+    def features(self, entry: int) -> Tensor:
+        """`(num_tokens, hidden)`, what the vision tower makes of the picture; computed at the first request,
+        no gradient.
+
+        All entries that have none yet are encoded together.
+        """
+        while entry >= len(self._features):
+            start = len(self._features)
+            stop = min(start + ENCODE_AT_ONCE, len(self))
+            device = self.model.get_input_embeddings().weight.device
+            pixels = torch.cat(self._pixels[start:stop]).to(device)
+            grids = torch.tensor(self.grids[start:stop], device=device)
+            self._features += self.model.get_image_features(pixels, grids, return_dict=True).pooler_output
+        return self._features[entry]
