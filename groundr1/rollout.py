@@ -107,9 +107,7 @@ def ground_and_answer(
                 batch = slice(start, start + batch_size)
                 rows = [examples[i] for i in range(*batch.indices(len(examples)))]
                 store = Pictures(processor, model) if pictures is None else pictures
-                groups += _Rollout(model, chat, store, settings, seeds[batch]).run(
-                    examples[batch], first_index=start
-                )
+                groups += _Rollout(model, chat, store, settings, seeds[batch]).run(rows, first_index=start)
                 bar.update(len(groups) - bar.n)
     finally:
         model.train(was_training)
