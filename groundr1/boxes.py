@@ -129,7 +129,7 @@ def giou(a: Box, b: Box) -> float:
     union = a.area + b.area - _intersection_area(a, b)
     hull = Box(min(a.x1, b.x1), min(a.y1, b.y1), max(a.x2, b.x2), max(a.y2, b.y2)).area
     covered = union / hull if hull < math.inf else 0.0
-    return iou(a, b) + min(1.0, covered) - 1.0
+    return iou(a, b) - (1.0 - min(1.0, covered))
 
 
 def relative_area(box: Box | None, size: Size) -> float:
