@@ -1,7 +1,10 @@
 """Data: one `Example` form, generated scenes, and readers for the public data sets."""
 
 from groundr1.data.areas import area_quantiles, load_area_quantiles, sample_areas
+from groundr1.data.deepeyes import read_deepeyes
 from groundr1.data.example import EXAMPLE_FEATURES, Example, Rejected, load_image
+from groundr1.data.readers import read_jsonl, read_refcoco, read_viscot
+from groundr1.data.scenes import make_scenes
 
 __all__ = [
     "EXAMPLE_FEATURES",
@@ -10,5 +13,10 @@ __all__ = [
     "area_quantiles",
     "load_area_quantiles",
     "load_image",
+    "make_scenes",
+    "read_deepeyes",
+    "read_jsonl",
+    "read_refcoco",
+    "read_viscot",
     "sample_areas",
 ]
