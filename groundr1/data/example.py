@@ -1,21 +1,22 @@
-"""The one form of a question about a picture: every reader and the scene generator produce it, everything else reads it.
+"""The one form of a question about a picture: readers and the scene generator produce it, everything else reads it.
 
 `EXAMPLE_FEATURES` is the same form as columns of a `datasets.Dataset`, whose rows then are mappings with these keys and
 the picture decoded. Boxes are evidence annotations: they are logged against the model's boxes, never rewarded.
 """
 
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from datasets import Features, List, Value
+from datasets import Dataset, Features, List, Value
 from datasets import Image as ImageFeature
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from groundr1.boxes import Box
 
-__all__ = ["EXAMPLE_FEATURES", "Example", "Rejected", "load_image"]
+__all__ = ["EXAMPLE_FEATURES", "Example", "Rejected", "load_image", "to_dataset"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,16 @@ EXAMPLE_FEATURES = Features(
 )
 
 
+def to_dataset(rows: Sequence[Mapping[str, Any]]) -> Dataset:
+    """Dataset of rows that have the keys of `EXAMPLE_FEATURES`, none of them included.
+
+    `Dataset.from_list` forgets the columns of an empty list; a file whose rows are all set aside still has them.
+    """
+    return Dataset.from_dict(
+        {name: [row[name] for row in rows] for name in EXAMPLE_FEATURES}, features=EXAMPLE_FEATURES
+    )
+
+
 @dataclass(frozen=True)
 class Rejected:
     """A row that was set aside while reading.
@@ -81,21 +92,27 @@ class Rejected:
         return f"{self.file}, line {self.line}: {self.reason}"
 
 
-def load_image(path: str | Path) -> Image.Image:
+def load_image(source: str | Path | bytes) -> Image.Image:
     """Read a picture whole, so that a truncated file is found now and not in the middle of a run.
 
+    Args:
+        source: path of an image file, or its encoded bytes.
+
     Returns:
-        The decoded picture, in its own mode.
+        The decoded picture, in its own mode, turned upright by its EXIF orientation as `datasets` does.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is not a picture, or is damaged.
+        ValueError: not a picture, or a damaged one.
     """
+    name = "in the encoded bytes" if isinstance(source, bytes) else str(source)
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             image.load()
-            return image
+            return ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"There is no picture {path}; download it, or check the image root.") from error
+        raise FileNotFoundError(
+            f"There is no picture {name}; download it, or correct the image root."
+        ) from error
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"The picture {path} cannot be read ({error}); download it again.") from error
+        raise ValueError(f"The picture {name} cannot be read ({error}); download it again.") from error

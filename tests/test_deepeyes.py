@@ -1,0 +1,73 @@
+"""The DeepEyes parquet reader, on rows written in the form that public code expects."""
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from groundr1.data import EXAMPLE_FEATURES, read_deepeyes
+
+
+def deepeyes(**changes: object) -> dict[str, object]:
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(stream, format="JPEG")
+    hint = "\nThink first, call **image_zoom_in_tool** if needed, then answer. Format strictly as: <think>"
+    row = {
+        "data_source": "vstar",
+        "prompt": [
+            {"role": "system", "content": "Tools"},
+            {"role": "user", "content": "<image>\nWhat colour?" + hint},
+        ],
+        "images": [{"bytes": stream.getvalue(), "path": None}],
+        "reward_model": {"ground_truth": "red", "style": "model"},
+    }
+    return row | changes
+
+
+def write_parquet(path: Path, *rows: dict[str, object]) -> Path:
+    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    return path
+
+
+def test_deepeyes_rows_lose_the_tool_hint_and_get_a_kind_by_source_and_solution(tmp_path: Path):
+    rows = [
+        deepeyes(),
+        deepeyes(data_source="chart", reward_model={"ground_truth": "C", "style": "rule"}),
+        deepeyes(data_source="thinklite_eureka", reward_model={"ground_truth": "3/4", "style": "rule"}),
+    ]
+    dataset, rejected = read_deepeyes(write_parquet(tmp_path / "d.parquet", *rows))
+    assert rejected == [] and dataset.features == EXAMPLE_FEATURES
+    assert dataset["kind"][:] == ["rouge", "choice", "math"]
+    assert dataset["question"][0] == "What colour?" and dataset[0]["image"].size == (40, 30)
+    assert dataset["id"][:] == ["d-1", "d-2", "d-3"] and dataset["boxes"][:] == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"images": []}, "0 pictures"),
+        ({"images": deepeyes()["images"] * 2}, "2 pictures"),
+        ({"images": [{"bytes": b"torn", "path": None}]}, "cannot be read"),
+        ({"prompt": [{"role": "system", "content": "Tools"}]}, "no user message"),
+        ({"prompt": [{"role": "user", "content": "<image>"}]}, "no user message with a question"),
+        ({"reward_model": {"ground_truth": " ", "style": "model"}}, "ground_truth"),
+        ({"reward_model": None}, "ground_truth"),
+    ],
+)
+def test_bad_deepeyes_rows_are_set_aside(tmp_path: Path, changes, reason):
+    dataset, rejected = read_deepeyes(write_parquet(tmp_path / "d.parquet", deepeyes(), deepeyes(**changes)))
+    assert len(dataset) == 1
+    assert rejected[0].line == 2 and reason in rejected[0].reason
+
+
+def test_files_that_are_not_deepeyes_are_refused(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="absent.parquet"):
+        read_deepeyes(tmp_path / "absent.parquet")
+    (tmp_path / "text.parquet").write_text("text")
+    with pytest.raises(ValueError, match="text.parquet is not a parquet file"):
+        read_deepeyes(tmp_path / "text.parquet")
+    with pytest.raises(ValueError, match=r"lacks the columns \['data_source'"):
+        read_deepeyes(write_parquet(tmp_path / "other.parquet", {"images": ["a"], "prompt": ["b"]}))
