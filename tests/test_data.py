@@ -55,7 +55,8 @@ def plain(**changes: object) -> dict[str, object]:
 def viscot(**changes: object) -> dict[str, object]:
     row = {
         "image": OFFICIAL + "gqa/1.png", "width": 100, "height": 80, "bboxs": [[10, 20, 30, 40]], "dataset": "gqa",
-        "split": "val", "problem": 'Which?"  \nA. Door  \nB. Wall  \n', "solution": "<answer>B</answer>", "problem_id": 7,
+        "split": "val", "problem": 'Which?"  \nA. Door  \nB. Wall  \n', "solution": "<answer>B</answer>",
+        "problem_id": 7,
     }  # fmt: skip
     return row | changes
 
