@@ -36,8 +36,8 @@ LAYERS = (
         "trajectory",
     },
     {"diagnostics", "rewards", "runs"},
-    {"bar_figures", "curriculum", "picture_figures", "rollout", "rollout_table"},
-    {"config", "evaluation", "figures", "measure", "pretrain", "srpo_config"},
+    {"bar_figures", "config", "curriculum", "picture_figures", "rollout", "rollout_table", "srpo_config"},
+    {"evaluation", "figures", "measure", "pretrain", "training"},
     {"trainer"},
     {"train"},
 )
