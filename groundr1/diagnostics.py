@@ -1,9 +1,10 @@
-"""Scale-driven bias, measured on a rollout table: what small, medium and large evidence earns, how often it is chosen.
+"""Scale-driven bias, measured on a rollout table: what small, medium and large evidence earns, how often it
+is chosen.
 
-Ground-R1 (arXiv 2505.20272 v3) diagnoses GRPO by the relative area of the evidence region: small below 10 % of the
-picture, medium 10 to 30 %, large above 30 %. Tracked over training are mean reward, mean advantage, share of boxes and
-grounding IoU per scale. Everything here is numpy on tables; no model is needed. Intervals resample prompts, see
-`groundr1.bootstrap`.
+Ground-R1 (arXiv 2505.20272 v3) diagnoses GRPO by the relative area of the evidence region: small below 10 %
+of the picture, medium 10 to 30 %, large above 30 %. Tracked over training are mean reward, mean advantage,
+share of boxes and grounding IoU per scale. Everything here is numpy on tables; no model is needed. Intervals
+resample prompts, see `groundr1.bootstrap`.
 
     >>> scale_of(0.05), scale_of(0.1), scale_of(0.3), scale_of(1.0)
     ('small', 'medium', 'medium', 'large')
@@ -26,8 +27,8 @@ def scale_of(relative_area: float, edges: tuple[float, float] = EDGES) -> str:
 
     Args:
         relative_area: area of the part of the region inside the picture over the picture's area, in [0, 1].
-        edges: relative areas between small and medium and between medium and large. Both edges belong to medium:
-            the paper's scales are < 10 %, 10-30 %, > 30 %.
+        edges: relative areas between small and medium and between medium and large. Both edges belong to
+            medium: the paper's scales are < 10 %, 10-30 %, > 30 %.
 
     Raises:
         ValueError: an area that is NaN or outside [0, 1], or edges that do not increase within (0, 1).
@@ -53,23 +54,21 @@ def by_scale(
 
     Args:
         rollouts: a rollout table: columns step, prompt_id, `area` and `values`; "box" is used if there.
-        area: "relative_area" sorts trajectories by the box that was drawn (the paper's diagnosis), "true_area" by
-            the evidence that was annotated.
-        window: steps in a window; windows start at the first step in the table.
-        values: number columns to average. Rows where one is missing are left out of its mean and counted.
-        edges: as in `scale_of`.
-        num: bootstrap resamples of the window's prompts.
-        seed: of the resampling.
-        level: coverage of the intervals.
+        area: "relative_area" sorts trajectories by the box that was drawn (the paper's diagnosis),
+            "true_area" by the evidence that was annotated.
+        window: steps in a window, from the first step in the table; a rest of fewer than half a window joins
+        the last. values: number columns to average. Rows where one is missing are left out of its mean and
+        counted. edges: as in `scale_of`. num: bootstrap resamples of the window's prompts. seed: of the
+        resampling. level: coverage of the intervals.
 
     Returns:
         One row for each window and scale, in order, with the columns
         step, last_step (of the window), scale;
-        count (rows), num_prompts (prompts among them), no_box (rows among them that drew no box, so that the whole
-        picture, area 1, is their evidence; null without a column "box"), missing_area (rows of the window without an
-        area: in no scale and in no share);
-        share (of the window's rows that have an area), share_low, share_high; and for each value its mean (NaN where
-        no row has it), <value>_low, <value>_high and <value>_count (rows that have it).
+        count (rows), num_prompts (prompts among them), no_box (rows among them that drew no box, so that the
+        whole picture, area 1, is their evidence; null without a column "box"), missing_area (rows of the
+        window without an area: in no scale and in no share); share (of the window's rows that have an area),
+        share_low, share_high; and for each value its mean (NaN where no row has it), <value>_low,
+        <value>_high and <value>_count (rows that have it).
 
     Raises:
         ValueError: a column is missing, a prompt_id is null, an area lies outside [0, 1].
@@ -80,7 +79,8 @@ def by_scale(
     if rollouts.empty:
         raise ValueError("The rollout table has no rows; the run it is from has not made a step.")
     steps = rollouts["step"].to_numpy(dtype=np.int64)
-    index = (steps - steps.min()) // window
+    last = max(1, round((steps.max() - steps.min() + 1) / window)) - 1
+    index = np.minimum((steps - steps.min()) // window, last)
     tables = []
     for number in np.unique(index):
         part = rollouts[index == number]
@@ -110,8 +110,9 @@ def share_change(
     Arguments as in `by_scale`; a run shorter than two windows is cut in half.
 
     Returns:
-        One row a scale: scale, start, start_low, start_high, end, end_low, end_high, change, change_low, change_high;
-        shares are fractions. The change's interval resamples the prompts of both windows independently.
+        One row a scale: scale, start, start_low, start_high, end, end_low, end_high, change, change_low,
+        change_high; shares are fractions. The change's interval resamples the prompts of both windows
+        independently.
     """
     _require(rollouts, ["step", "prompt_id", area], "rollout table")
     steps = rollouts["step"].to_numpy(dtype=np.int64)
@@ -143,13 +144,15 @@ def accuracy_by_scale(
     """Answer accuracy and IoU of each model per scale of the annotated evidence, and over all of it.
 
     Args:
-        table: one row an example and model: columns model, prompt_id, correct (0/1 or a score in [0, 1]), true_area
-            (relative area of the annotated evidence; null: only in "all"), and iou if there is one.
-        edges, num, seed, level: as in `by_scale`. Examples are resampled; the models of one table share the draws.
+        table: one row an example and model: columns model, prompt_id, correct (0/1 or a score in [0, 1]),
+            true_area (relative area of the annotated evidence; null: only in "all"), and iou if there is one.
+        edges, num, seed, level: as in `by_scale`. Examples are resampled; the models of one table share the
+        draws.
 
     Returns:
-        One row for each model (in order of appearance) and small, medium, large, all: model, scale, count (rows),
-        accuracy, accuracy_low, accuracy_high, accuracy_count (rows where `correct` is known), and likewise iou.
+        One row for each model (in order of appearance) and small, medium, large, all: model, scale, count
+        (rows), accuracy, accuracy_low, accuracy_high, accuracy_count (rows where `correct` is known), and
+        likewise iou.
     """
     _require(table, ["model", "prompt_id", "correct", "true_area"], "evaluation table")
     tables = []
@@ -177,7 +180,8 @@ def paired_differences(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """How much each other model is above `baseline` on the same examples, per scale of the annotated evidence.
+    """How much each other model is above `baseline` on the same examples, per scale of the annotated
+    evidence.
 
     Args:
         table: as in `accuracy_by_scale`; several rows of a model and prompt_id are averaged first.
@@ -186,9 +190,9 @@ def paired_differences(
         edges, num, seed, level: as in `by_scale`. Examples are resampled.
 
     Returns:
-        One row for each other model and small, medium, large, all: model, baseline, scale, count (examples that both
-        have), unpaired (examples that only one has a value for; they are left out), difference, difference_low,
-        difference_high. An interval without 0 in it: the models differ there.
+        One row for each other model and small, medium, large, all: model, baseline, scale, count (examples
+        that both have), unpaired (examples that only one has a value for; they are left out), difference,
+        difference_low, difference_high. An interval without 0 in it: the models differ there.
     """
     _require(table, ["model", "prompt_id", value, "true_area"], "evaluation table")
     models = list(table["model"].unique())
@@ -278,7 +282,8 @@ def _window_counts(part: pd.DataFrame, scales: np.ndarray, prompts: np.ndarray) 
 def _mean_by_cell(
     name: str, column: pd.Series, cells: np.ndarray, prompts: np.ndarray, *, num: int, seed: int, level: float
 ) -> dict[str, np.ndarray]:
-    """Mean, interval and count of the numbers in `column` for each cell; rows of cell -1 and missing ones left out."""
+    """Mean, interval and count of the numbers in `column` for each cell; rows of cell -1 and missing ones
+    left out."""
     numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
     used = (cells >= 0) & ~np.isnan(numbers)
     # Scales always have a cell each, even where nothing falls into one.

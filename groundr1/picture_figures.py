@@ -1,0 +1,212 @@
+"""Figures with pictures in them: scenes with their evidence, and what a model looked at. Reached through
+`figures`."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+
+from groundr1.boxes import Box, relative_area
+from groundr1.diagnostics import scale_of
+from groundr1.figure_style import INK, MUTED, SCALE_COLOURS, colours_of, in_style, legend_above, new_figure
+
+TRUTH_COLOUR = "#009e73"
+DASHES = (0, (3, 1.5))
+TEXT_WIDTH, MAX_LINES = 46, 9  # characters a line and lines a turn beside a picture
+LINE = 0.145  # inches a line of text takes
+
+
+def plot_scenes(examples: Sequence[Any], *, columns: int = 4) -> Figure:
+    """Pictures with their annotated evidence, each with its question and answer below.
+
+    No counterpart in the paper: our choice, to see the data before training on it.
+
+    Args:
+        examples: `data.Example`s or rows of a dataset with EXAMPLE_FEATURES: image, question, solution, boxes
+            (image frame, pixels). Box colours tell the scale of the evidence.
+        columns: pictures in a row.
+
+    Returns:
+        A figure; `table` has a row a box: id, source, question, solution, x1, y1, x2, y2, relative_area.
+    """
+    if not len(examples):
+        raise ValueError("There are no examples to draw.")
+    columns = min(columns, len(examples))
+    rows = -(-len(examples) // columns)
+    records: list[dict[str, Any]] = []
+    with in_style():
+        figure = new_figure(rows * 2.2 + 0.3, width=1.8 * columns)
+        panels = figure.subplots(rows, columns, squeeze=False).flat
+        for number, axes in enumerate(panels):
+            if number >= len(examples):
+                axes.set_axis_off()
+                continue
+            records += _draw_example(axes, examples[number])
+        drawn = pd.DataFrame.from_records(records)
+        scales = [scale for scale in SCALE_COLOURS if scale in set(drawn["scale"])]
+        handles = [Patch(facecolor="none", edgecolor=SCALE_COLOURS[scale], linewidth=1.8) for scale in scales]
+        legend_above(figure, handles, [f"{scale} evidence" for scale in scales])
+    figure.table = drawn.drop(columns="scale")
+    return figure
+
+
+def plot_trajectory(example: Any, trajectory: Any, *, title: str | None = None) -> Figure:
+    """What a model looked at and said: the picture with true and drawn boxes, each crop it was shown, its
+    turns.
+
+    Stands for the paper's qualitative examples.
+
+    Args:
+        example: as in `plot_scenes`.
+        trajectory: a `rollout.Trajectory` (turns, boxes in the image frame, answer), or a mapping from names
+            to several, such as {"base": ..., "SRPO": ...}: a row each.
+        title: above the figure; the question when not given.
+
+    Returns:
+        A figure; `table` has a row a turn: name, turn, text, x1, y1, x2, y2 (the box shown after it), answer,
+        solution. Boxes in the texts are in the view frame, as the model writes them; the drawn ones are in
+        the image frame.
+    """
+    named = trajectory if isinstance(trajectory, Mapping) else {"": trajectory}
+    texts = [_conversation(example, each) for each in named.values()]
+    num_crops = max(1, *(len(each.boxes) for each in named.values()))
+    height = max(1.75, *(LINE * (sum(len(lines) for lines, _ in text) + len(text)) for text in texts))
+    # The grey of the base's bars would be lost on a picture.
+    colours = {**colours_of([name or "SRPO" for name in named]), "base": INK}
+    with in_style():
+        figure = new_figure((height + 0.2) * len(named) + 0.6, width=max(7.2, 1.9 * (num_crops + 1) + 3.2))
+        heading = textwrap.fill(title or _value(example, "question"), int(12 * figure.get_figwidth()))
+        figure.suptitle(heading.replace("$", r"\$"), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        widths = [1.0] * (num_crops + 1) + [1.7]
+        grid = figure.subplots(len(named), num_crops + 2, squeeze=False, width_ratios=widths)
+        for row, ((name, each), text) in enumerate(zip(named.items(), texts, strict=True)):
+            colour = colours[name or "SRPO"]
+            _draw_picture(grid[row, 0], example, each, colour)
+            grid[row, 0].set_title(name or "picture", color=colour if name else INK)
+            for crop in range(num_crops):
+                _draw_crop(grid[row, crop + 1], example, each, crop)
+            _write_turns(grid[row, -1], text, height)
+        truth = Line2D([], [], color=TRUTH_COLOUR)
+        drawn = Line2D([], [], color=INK if len(named) > 1 else colour, linestyle=DASHES)
+        labels = ["annotated evidence", "box the model drew"]
+        figure.legend([truth, drawn], labels, loc="outside lower left", ncols=2, handlelength=2.4)
+    figure.table = _turn_table(example, named)
+    return figure
+
+
+def _value(example: Any, name: str) -> Any:
+    return example[name] if isinstance(example, Mapping) else getattr(example, name)
+
+
+def _draw_example(axes: Axes, example: Any) -> list[dict[str, Any]]:
+    image, records = _value(example, "image"), []
+    _show(axes, image)
+    about = {name: _value(example, name) for name in ("id", "source", "question")}
+    about["solution"] = " / ".join(_value(example, "solution"))
+    for box in [Box(*corners) for corners in _value(example, "boxes")]:
+        area_relative = relative_area(box, image.size)
+        scale = scale_of(area_relative)
+        _outline(axes, box, SCALE_COLOURS[scale])
+        records.append({**about, **box._asdict(), "relative_area": area_relative, "scale": scale})
+    lines = textwrap.wrap(about["question"], 30, max_lines=2, placeholder=" …")
+    size = f" ({_per_cent(records[0]['relative_area'])})" if len(records) == 1 else ""
+    lines.append(f"→ {textwrap.shorten(about['solution'], 22, placeholder='…')}{size}")
+    # Three lines for every picture, so that those of a row stay aligned.
+    axes.set_xlabel("\n".join(lines + [" "] * (3 - len(lines))).replace("$", r"\$"), fontsize=7.5, labelpad=3)
+    return records or [{**about, **dict.fromkeys(("x1", "y1", "x2", "y2", "relative_area", "scale"))}]
+
+
+def _show(axes: Axes, image: Any, *, anchor: str = "N") -> None:
+    axes.imshow(
+        np.asarray(image.convert("RGB")),
+        interpolation="antialiased",
+        extent=(0, image.width, image.height, 0),
+    )
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.set_anchor(anchor)
+
+
+def _outline(axes: Axes, box: Box, colour: str, *, dashed: bool = False) -> None:
+    """Outline a box (image frame) legibly on any picture: the colour on a white rim."""
+    for edge, width, dashes in (("white", 3.2, "-"), (colour, 1.6, DASHES if dashed else "-")):
+        rectangle = Rectangle((box.x1, box.y1), box.width, box.height, fill=False, edgecolor=edge)
+        # Not clipped: a box at the picture's border would lose half its line.
+        rectangle.set(linewidth=width, linestyle=dashes, clip_on=False)
+        axes.add_patch(rectangle)
+
+
+def _draw_picture(axes: Axes, example: Any, trajectory: Any, colour: str) -> None:
+    _show(axes, _value(example, "image"), anchor="NW")
+    for corners in _value(example, "boxes"):
+        _outline(axes, Box(*corners), TRUTH_COLOUR)
+    for box in trajectory.boxes:
+        if box is not None:
+            _outline(axes, Box(*box), colour, dashed=True)
+
+
+def _draw_crop(axes: Axes, example: Any, trajectory: Any, number: int) -> None:
+    """The part of the original picture that the model was shown after its turn `number`."""
+    if number >= len(trajectory.boxes):
+        axes.set_axis_off()
+        return
+    image = _value(example, "image")
+    box = trajectory.boxes[number]
+    _show(axes, image, anchor="NW")
+    if box is None:
+        axes.set_title("no box: whole picture", fontweight="normal", fontsize=8)
+        return
+    box = Box(*box)
+    axes.set(xlim=(box.x1, box.x2), ylim=(box.y2, box.y1))
+    which = "crop" if len(trajectory.boxes) == 1 else f"crop {number + 1}"
+    area = _per_cent(relative_area(box, image.size))
+    axes.set_title(f"{which}, {area} of the picture", fontweight="normal", fontsize=8)
+
+
+def _conversation(example: Any, trajectory: Any) -> list[tuple[list[str], str]]:
+    """Paragraphs of a trajectory, each its wrapped lines and its colour."""
+    paragraphs = []
+    for number, turn in enumerate(trajectory.turns, start=1):
+        text = f"turn {number}: {' '.join(turn.split())}"
+        paragraphs.append((textwrap.wrap(text, TEXT_WIDTH, max_lines=MAX_LINES, placeholder=" …"), INK))
+    solution = " / ".join(_value(example, "solution"))
+    given = "none" if trajectory.answer is None else trajectory.answer
+    verdict = textwrap.wrap(
+        f"answer: {given}    solution: {solution}", TEXT_WIDTH, max_lines=3, placeholder=" …"
+    )
+    return [*paragraphs, (verdict, MUTED)]
+
+
+def _write_turns(axes: Axes, paragraphs: list[tuple[list[str], str]], height: float) -> None:
+    axes.set_axis_off()
+    line = LINE / height
+    top = 1.0
+    for lines, colour in paragraphs:
+        text = "\n".join(lines).replace("$", r"\$")
+        axes.text(
+            0.02, top, text, va="top", color=colour, fontsize=7.5, linespacing=1.25, transform=axes.transAxes
+        )
+        top -= line * (len(lines) + 0.7)
+
+
+def _per_cent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %" if fraction < 0.1 else f"{100 * fraction:.0f} %"
+
+
+def _turn_table(example: Any, named: Mapping[str, Any]) -> pd.DataFrame:
+    solution = " / ".join(_value(example, "solution"))
+    records = []
+    for name, trajectory in named.items():
+        for number, text in enumerate(trajectory.turns):
+            box = trajectory.boxes[number] if number < len(trajectory.boxes) else None
+            corners = dict(zip(("x1", "y1", "x2", "y2"), box or [None] * 4, strict=True))
+            last = {"answer": trajectory.answer, "solution": solution}
+            records.append({"name": name, "turn": number + 1, "text": text, **corners, **last})
+    return pd.DataFrame.from_records(records)
