@@ -128,6 +128,7 @@ def run_notebook(path: str | Path, out: str | Path, parameters: Mapping[str, Any
         parameters=dict(parameters or {}),
         kernel_name="python3",
         kernel_manager_class=OwnKernelManager,
+        extra_arguments=["--log-level=ERROR"],  # ipykernel warns of plain TCP, which stays on this machine
         progress_bar={"desc": path.stem, "file": sys.stderr},
     )
     return executed

@@ -7,13 +7,17 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from groundr1.notebooks import notebook_parameters
+from groundr1.notebooks import recorded, run_notebook
+from groundr1.parameters import notebook_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAX_CELLS = 40
 MAX_LINES = 12
 SHELL_LINE = re.compile(r"^\s*[!%]", re.MULTILINE)
+
+# Parameters with which each notebook finishes in a minute or two; they read what the earlier ones wrote.
+SMOKE: dict[str, dict[str, object]] = {}
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -107,3 +111,25 @@ def test_code_is_explained(path: Path):
     )
     body = kinds[kinds.index("c") :].lstrip("c")  # imports, parameters and setup stand together at the top
     assert "cccc" not in body, "more than three code cells in a row without a word"
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all notebooks, in which they run in order."""
+    return tmp_path_factory.mktemp("notebooks")
+
+
+@pytest.mark.notebooks
+@each_notebook
+def test_runs_with_smoke_parameters_and_records_results(path: Path, workplace: Path):
+    folders = {"runs": str(workplace / "runs"), "figures": str(workplace / "figures")}
+    parameters = {name: folder for name, folder in folders.items() if name in notebook_parameters(path)}
+    executed = run_notebook(path, workplace / "executed", parameters | SMOKE.get(path.stem, {}))
+    assert recorded(executed), "a notebook ends by recording its results"
+    errors = [
+        output
+        for cell in code_cells(executed)
+        for output in cell.outputs
+        if output.output_type == "stream" and output.name == "stderr" and "Traceback" in output.text
+    ]
+    assert not errors
