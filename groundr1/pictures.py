@@ -6,15 +6,16 @@ answers of a grounding. The official trainer and TRL process every one of these 
 picture is one entry of a `Pictures` store, and conversations refer to entries.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor, nn
 from transformers import ProcessorMixin
+
+from groundr1.data.example import load_image
 
 ENCODE_AT_ONCE = (
     32  # pictures a vision forward: bounds the memory of activations, far above where batching still pays
@@ -35,27 +36,17 @@ def open_picture(picture: Any, example_id: str) -> Image.Image:
     source: Any = picture
     if isinstance(source, Mapping):
         source = source.get("bytes") or source.get("path")
-    if isinstance(source, Image.Image):
-        return source if source.mode == "RGB" else source.convert("RGB")
-    where = f"{source}" if isinstance(source, str | Path) else "its encoded bytes"
-    if not isinstance(source, str | Path | bytes):
-        raise ValueError(
-            f"Example {example_id!r} has no picture (its image is {picture!r:.80}). Give a Pillow image, a path or the"
-            " encoded bytes in the column 'image', or leave the row out."
-        )
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-            return opened.convert("RGB")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"The picture of example {example_id!r} is not at {where}. Check the folder given as image_root, or"
-            " leave the row out."
-        ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"The picture of example {example_id!r} ({where}) cannot be read: {error}. Replace the file, or leave"
-            " the row out."
-        ) from error
+    if not isinstance(source, Image.Image):
+        if not isinstance(source, str | Path | bytes):
+            raise ValueError(
+                f"Example {example_id!r} has no picture (its image is {picture!r:.80}). Give a Pillow image, a path or"
+                " the encoded bytes as 'image', or leave the row out."
+            )
+        try:
+            source = load_image(source)
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"Example {example_id!r}: {error}") from error
+    return source if source.mode == "RGB" else source.convert("RGB")
 
 
 class Pictures:
@@ -69,7 +60,7 @@ class Pictures:
     """
 
     def __init__(self, processor: ProcessorMixin, model: nn.Module) -> None:
-        self.processor = processor
+        self.image_processor = processor.image_processor
         self.model = model
         self.grids: list[tuple[int, int, int]] = []
         self._pixels: list[Tensor] = []
@@ -84,7 +75,7 @@ class Pictures:
         """Entries of `images` in order, processing those not seen before."""
         new = {id(image): image for image in images if id(image) not in self._entries}
         if new:
-            fields = self.processor.image_processor(images=list(new.values()), return_tensors="pt")
+            fields = self.image_processor(images=list(new.values()), return_tensors="pt")
             self._entries.update({key: len(self) + i for i, key in enumerate(new)})
             self._kept += new.values()
             self._pixels += fields["pixel_values"].split(fields["image_grid_thw"].prod(-1).tolist())
@@ -94,13 +85,13 @@ class Pictures:
     def view_size(self, entry: int) -> tuple[int, int]:
         """`(width, height)` in pixels of the picture as the model sees it."""
         _, height, width = self.grids[entry]
-        patch = self.processor.image_processor.patch_size
+        patch = self.image_processor.patch_size
         return width * patch, height * patch
 
     def num_tokens(self, entry: int) -> int:
         """Image tokens the picture takes in the prompt."""
         t, h, w = self.grids[entry]
-        return t * h * w // self.processor.image_processor.merge_size**2
+        return t * h * w // self.image_processor.merge_size**2
 
     def pixels(self, entry: int) -> Tensor:
         """`(patches, patch_dim)` float32, the processor's `pixel_values` of one picture, on the CPU."""

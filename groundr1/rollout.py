@@ -52,7 +52,7 @@ def ground_and_answer(
     temperature: float = 0.0,
     top_p: float = 1.0,
     max_turn_tokens: int = 512,
-    seed: int | Sequence[int] = 0,
+    seed: int | Sequence[int | tuple[int, ...]] = 0,
     batch_size: int = 64,
     prompts: PromptSet | None = None,
     pictures: Pictures | None = None,
@@ -74,8 +74,8 @@ def ground_and_answer(
         top_p: As in nucleus sampling.
         max_turn_tokens: Limit of tokens a turn; the paper's is 512.
         seed: Of the sampling. One number, from which each example's seed is derived with its index, or one an
-            example. An example's trajectories depend on its seed alone, not on the other examples nor on
-            `batch_size`.
+            example (a number or a tuple of numbers, not negative). An example's trajectories depend on its
+            seed alone, not on the other examples nor on `batch_size`.
         batch_size: Examples rolled out together.
         prompts: The prompts; those the model expects when None.
         pictures: A store that keeps the processed pictures for the caller, who will use them again.
@@ -93,7 +93,7 @@ def ground_and_answer(
     model = model.get_base_model() if hasattr(model, "get_base_model") else model
     settings = _Settings(num_groundings, num_answers, max_crops, temperature, top_p, max_turn_tokens)
     chat = Chat(processor, prompts or prompt_set(processor))
-    seeds = [(seed, i) for i in range(len(examples))] if isinstance(seed, int) else [(one,) for one in seed]
+    seeds = [(seed, i) for i in range(len(examples))] if isinstance(seed, int) else list(seed)
     if len(seeds) != len(examples):
         raise ValueError(
             f"{len(seeds)} seeds for {len(examples)} examples; give one each, or one number for all."
@@ -153,7 +153,7 @@ class _Rollout:
         chat: Chat,
         pictures: Pictures,
         settings: _Settings,
-        seeds: Sequence[tuple[int, ...]],
+        seeds: Sequence[int | tuple[int, ...]],
     ) -> None:
         self.chat, self.pictures, self.settings = chat, pictures, settings
         self.session = Session(model, chat.end_ids(model), chat.banned_ids)

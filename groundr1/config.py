@@ -1,0 +1,207 @@
+"""What a training run is: one frozen, validated dataclass, from a YAML file or from a notebook's
+parameters."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+# Fields of SRPOConfig that have a name of their own here, or that the run folder decides.
+RESERVED = {
+    "output_dir": "runs and name",
+    "max_steps": "steps",
+    "save_steps": "save_every",
+    "save_strategy": "save_every",
+    "logging_steps": "nothing: every step is logged",
+    "per_device_train_batch_size": "micro_batch_size",
+    "gradient_accumulation_steps": "prompts_per_step and micro_batch_size",
+    "steps_per_generation": "generations_reused_for",
+    "generation_batch_size": "prompts_per_step",
+    "num_generations": "num_groundings and num_answers",
+    "reward_weights": "format_weight and answer_weight",
+    "bf16": "dtype",
+}
+
+
+def _help(text: str, default: Any = dataclasses.MISSING, **options: Any) -> Any:
+    return field(default=default, metadata={"help": text}, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that shapes a run. `describe_fields` prints what each field is, as `--help` does.
+
+    Example:
+        >>> TrainConfig(name="grpo", advantage="grpo", steps=100).group_size
+        8
+
+    Raises:
+        ValueError: An unknown field, a value of the wrong type or out of range; the field and the fix are
+        named.
+    """
+
+    name: str = _help("Name of the run; its folder is runs/<name>.")
+    runs: str = _help("Folder of all runs.", "runs")
+    model: str = _help("'tiny', a folder, or a Hub id such as Qwen/Qwen2.5-VL-7B-Instruct.", "tiny")
+    dtype: str = _help("Of the weights: 'auto' (the checkpoint's), 'float32' or 'bfloat16'.", "auto")
+    min_pixels: int | None = _help("Least pixels of the view; null keeps the model's.", None)
+    max_pixels: int | None = _help(
+        "Most pixels of the view; null keeps the model's; 401408 in the v2 code.", None
+    )
+    lora: dict[str, Any] | None = _help(
+        "Fields of peft.LoraConfig, {} for our defaults; null trains all weights.", None
+    )
+    data: dict[str, Any] = _help(
+        "{'scenes': count, 'seed': n, ...} generates scenes; {'path': file or folder, ...} reads a data set.",
+        default_factory=lambda: {"scenes": 2000, "seed": 1},
+    )
+    advantage: str = _help("'srpo', 'srpo-intra', 'srpo-inter' or 'grpo'.", "srpo")
+    steps: int = _help("Optimizer steps.", 200)
+    prompts_per_step: int = _help("Prompts a step, over all processes; 8 in the paper.", 8)
+    num_groundings: int = _help("G1: first turns sampled for a prompt; 4 in the paper.", 4)
+    num_answers: int = _help("G2: continuations sampled for a grounding; 2 in the paper.", 2)
+    num_scale_bins: int = _help("K: bins of relative area; 3 in the paper.", 3)
+    max_crops: int = _help("Crops shown at most in a trajectory; 0 trains without grounding.", 1)
+    max_turn_tokens: int = _help("Limit of tokens a turn; 512 in the paper.", 32)
+    temperature: float = _help("Of the sampling; 1 in the paper.", 1.0)
+    format_weight: float = _help("Weight of the format reward; SRPO's r^intra has 1, the v2 code 2.", 1.0)
+    answer_weight: float = _help("Weight of the answer reward.", 1.0)
+    learning_rate: float = _help("Peak learning rate of AdamW; 1e-6 in the paper, for 7B.", 1e-4)
+    beta: float = _help("Weight of the KL to the reference; 0.04 in the v2 code; 0 loads no reference.", 0.01)
+    freeze_vision: bool = _help("Leave the vision tower as it is.", True)
+    gradient_checkpointing: bool = _help("Recompute activations in the backward pass, to save memory.", False)
+    micro_batch_size: int | None = _help(
+        "Trajectories a forward on each process; null takes all at once.", None
+    )
+    generations_reused_for: int = _help("Optimizer steps taken on each generation (TRL's num_iterations).", 1)
+    seed: int = _help("Of data order, sampling and LoRA initialisation.", 0)
+    save_every: int = _help("Steps between checkpoints, which a killed run resumes from.", 25)
+    keep_checkpoints: int = _help("Checkpoints kept; older ones are deleted.", 2)
+    report_to: str = _help(
+        "Trackers as in transformers, such as 'wandb'; metrics.csv is always written.", "none"
+    )
+    trainer: dict[str, Any] = _help(
+        "Further fields of SRPOConfig, given to it as they are.", default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        for each, expected in typing.get_type_hints(type(self)).items():
+            self._check_type(each, expected)
+        for each in ("steps", "prompts_per_step", "num_groundings", "num_answers", "num_scale_bins", "max_turn_tokens",
+                     "generations_reused_for", "save_every", "keep_checkpoints", "micro_batch_size"):  # fmt: skip
+            value = getattr(self, each)
+            if value is not None and value < 1:
+                raise ValueError(f"{each}={value} must be 1 or more.")
+        for each in ("max_crops", "beta", "learning_rate", "format_weight", "answer_weight", "seed"):
+            if getattr(self, each) < 0:
+                raise ValueError(f"{each}={getattr(self, each)} must not be negative.")
+        if not self.temperature > 0:
+            raise ValueError(
+                f"temperature={self.temperature} must be above 0: training samples its trajectories."
+            )
+        self._check_choices()
+
+    def _check_choices(self) -> None:
+        choices = {
+            "advantage": ("srpo", "srpo-intra", "srpo-inter", "grpo"),
+            "dtype": ("auto", "float32", "bfloat16"),
+        }
+        for each, allowed in choices.items():
+            if getattr(self, each) not in allowed:
+                raise ValueError(
+                    f"{each}={getattr(self, each)!r} is none of {', '.join(map(repr, allowed))}."
+                )
+        if ("scenes" in self.data) == ("path" in self.data):
+            raise ValueError(
+                f"data={self.data!r} must hold either 'scenes' (how many to generate) or 'path' (what to read)."
+            )
+        if self.save_every % self.generations_reused_for:
+            raise ValueError(
+                f"save_every={self.save_every} is not a multiple of generations_reused_for="
+                f"{self.generations_reused_for}, so a checkpoint would fall in the middle of a generation and could"
+                " not be resumed to the same numbers."
+            )
+        for each in self.trainer:
+            if each in RESERVED:
+                raise ValueError(f"trainer={{{each!r}: ...}} is set by {RESERVED[each]}; use that.")
+            if each in {own.name for own in fields(self)}:
+                raise ValueError(f"{each} is a field of its own; move it from 'trainer' to the top level.")
+
+    def _check_type(self, name: str, expected: Any) -> None:
+        value = getattr(self, name)
+        allowed = typing.get_args(expected) if isinstance(expected, types.UnionType) else (expected,)
+        plain = tuple(typing.get_origin(each) or each for each in allowed)
+        if float in plain and type(value) is int:
+            object.__setattr__(self, name, float(value))  # the dataclass is frozen for everyone else
+        elif type(value) not in plain:
+            names = " or ".join("null" if each is type(None) else each.__name__ for each in plain)
+            hint = (
+                " (write 1.0e-4: YAML reads 1e-4 as text)"
+                if float in plain and isinstance(value, str)
+                else ""
+            )
+            raise ValueError(f"{name}={value!r} is a {type(value).__name__}, but must be {names}{hint}.")
+
+    @property
+    def group_size(self) -> int:
+        """Trajectories a prompt."""
+        return self.num_groundings * self.num_answers
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any] | Self) -> Self:
+        """Config of a mapping; raises ValueError for unknown fields, naming the nearest known one."""
+        if isinstance(values, cls):
+            return values
+        known = [each.name for each in fields(cls)]
+        for each in values:
+            if each not in known:
+                near = difflib.get_close_matches(str(each), known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+                raise ValueError(f"{each!r} is no field of the training configuration; {hint}")
+        if "name" not in values:
+            raise ValueError("The training configuration needs a 'name', which names the run's folder.")
+        return cls(**values)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Config of a YAML file; its errors name the file.
+
+        Raises FileNotFoundError when there is none, ValueError when it is not YAML, not a mapping, or not
+        valid.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"There is no training configuration {path}; see --help for what it may hold."
+            )
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path} is not YAML ({reason}); mend it there.") from error
+        if not isinstance(values, Mapping):
+            raise ValueError(
+                f"{path} holds no 'field: value' lines, but {type(values).__name__}; see --help."
+            )
+        try:
+            return cls.from_mapping(values)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def describe_fields() -> str:
+    """One line a field of `TrainConfig`: name, default, meaning."""
+    lines = []
+    for each in fields(TrainConfig):
+        default = each.default
+        if default is dataclasses.MISSING:
+            made = each.default_factory
+            default = "required" if made is dataclasses.MISSING else made()
+        lines.append(f"{each.name} ({default}): {each.metadata['help']}")
+    return "\n".join(lines)

@@ -1,0 +1,84 @@
+"""Training: `SRPOTrainer` with its `SRPOConfig`, and `train`, which runs a whole experiment from a `TrainConfig`.
+
+>>> train({"name": "srpo", "advantage": "srpo", "steps": 200})                         # doctest: +SKIP
+PosixPath('runs/srpo')
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from groundr1.config import TrainConfig
+from groundr1.model import load_model, load_processor, lora_config
+from groundr1.reward_functions import answer_reward_func, format_reward_func
+from groundr1.runs import load_run, open_run
+from groundr1.srpo_config import SRPOConfig
+from groundr1.srpo_trainer import SRPOTrainer
+from groundr1.training import (
+    attach_recorder,
+    load_training_data,
+    parameters_of,
+    save_final_model,
+    summarise,
+    trainer_settings,
+)
+
+__all__ = ["SRPOConfig", "SRPOTrainer", "TrainConfig", "answer_reward_func", "format_reward_func", "train"]
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: Mapping[str, Any] | TrainConfig) -> Path:
+    """Run a training from its configuration into its run folder, or resume it there.
+
+    A run that was killed goes on from its last complete checkpoint, to the same numbers on a CPU; one that is
+    complete is returned at once. The folder holds manifest.json, metrics.csv (a row a step), rollouts/,
+    checkpoints/ and, at the end, model/: weights as safetensors with the processor.
+
+    Args:
+        config: A `TrainConfig`, or its fields.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        ValueError: A field is unknown or wrong, or the folder holds a run with other parameters
+        (`RunExistsError`).
+        FileNotFoundError: The model or the data is not there.
+
+    Example:
+        >>> train({"name": "srpo", "model": "tiny", "data": {"scenes": 2000, "seed": 1}})      # doctest: +SKIP
+        PosixPath('runs/srpo')
+    """
+    config = TrainConfig.from_mapping(config)
+    state = PartialState()
+    with state.main_process_first():
+        run = open_run(config.runs, config.name, parameters_of(config)) if state.is_main_process else None
+        run = run or load_run(Path(config.runs) / config.name)
+    if run.summary() is not None:
+        logger.info("%s is complete; nothing is trained.", run.path)
+        return run.path
+    model = load_model(config.model, dtype=config.dtype)
+    processor = load_processor(config.model, min_pixels=config.min_pixels, max_pixels=config.max_pixels)
+    with state.main_process_first():  # the others find in the cache what the first has made
+        dataset = load_training_data(config)
+    trainer = SRPOTrainer(
+        model,
+        args=trainer_settings(config, run.checkpoints, model.dtype, state.num_processes),
+        train_dataset=dataset,
+        processing_class=processor,
+        peft_config=None if config.lora is None else lora_config(config.lora),
+    )
+    attach_recorder(trainer, run)
+    checkpoint = run.last_checkpoint()
+    state.wait_for_everyone()  # all have seen the same last checkpoint before anything is written
+    if state.is_main_process:
+        run.truncate_after(0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2]))
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    save_final_model(trainer, processor, run.path / "model")
+    if state.is_main_process:
+        run.finish(summarise(run))
+    return run.path

@@ -1,0 +1,401 @@
+"""SRPOTrainer on TRL: what is trained on, what moves, which advantages, and that nothing is misaligned on the way."""
+
+import functools
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import peft
+import pytest
+import small_model
+import torch
+from datasets import Dataset
+from trl import GRPOTrainer
+
+from groundr1 import trl_hooks
+from groundr1.data import EXAMPLE_FEATURES
+from groundr1.model import lora_config
+from groundr1.srpo import grpo_advantages, srpo_advantages
+from groundr1.trainer import SRPOConfig, SRPOTrainer, answer_reward_func, format_reward_func
+
+PROCESSOR = small_model.processor()
+GROUP = 4  # two groundings, two answers each
+
+
+@functools.cache
+def dataset() -> Dataset:
+    return Dataset.from_list(small_model.examples(12), features=EXAMPLE_FEATURES)
+
+
+def make_trainer(tmp_path: Path | None = None, **settings) -> SRPOTrainer:
+    """A trainer of the small model: 4 prompts of 4 trajectories unless `settings` say otherwise."""
+    special = {
+        name: settings.pop(name)
+        for name in ("reward_funcs", "peft_config", "eval_dataset")
+        if name in settings
+    }
+    defaults = {
+        "output_dir": str(tmp_path or tempfile.mkdtemp(prefix="groundr1-trainer-")),
+        "num_groundings": 2,
+        "num_answers": 2,
+        "per_device_train_batch_size": 4 * GROUP,
+        "max_turn_tokens": 24,
+        "max_steps": 1,
+        "beta": 0.0,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "constant",
+    }
+    return SRPOTrainer(
+        small_model.talking_model(),
+        args=SRPOConfig(**(defaults | settings)),
+        train_dataset=dataset(),
+        processing_class=PROCESSOR,
+        **special,
+    )
+
+
+def generate(trainer: SRPOTrainer) -> dict:
+    """One generation batch, as `_prepare_inputs` asks for it."""
+    trainer.model.train()
+    rows = [dataset()[i] for i in range(4)]
+    return trainer._generate_and_score_completions([dict(row) for row in rows for _ in range(GROUP)])
+
+
+def history(trainer: SRPOTrainer) -> pd.DataFrame:
+    return pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
+
+
+def moved(trainer: SRPOTrainer, before: dict[str, torch.Tensor]) -> set[str]:
+    return {
+        name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])
+    }
+
+
+def weights(trainer: SRPOTrainer) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in trainer.model.state_dict().items()}
+
+
+def test_the_hooks_of_trl_are_there() -> None:
+    trl_hooks.check_trl()
+    for name in trl_hooks.TRL_HOOKS:
+        assert name in vars(SRPOTrainer) and name in vars(GRPOTrainer) or name == "training_step"
+
+
+def test_another_trl_is_refused(monkeypatch) -> None:
+    monkeypatch.setattr(trl_hooks.trl, "__version__", "1.17.0")
+    monkeypatch.setattr(GRPOTrainer, "_generate", lambda self, prompts, more: None)
+    with pytest.raises(
+        ImportError, match=r"TRL 1\.17\.0 is installed, where _generate .*pip install 'trl==1\.16\.\*'"
+    ):
+        trl_hooks.check_trl()
+
+
+CONFIG_CASES = [
+    ({"advantage": "ppo"}, "advantage='ppo'"),
+    ({"num_groundings": 0}, "num_groundings=0"),
+    ({"max_crops": -1}, "max_crops=-1"),
+    ({"num_scale_bins": 2.5}, r"num_scale_bins=2\.5"),
+    ({"num_generations": 6}, "num_generations=6.* is 8"),
+    ({"per_device_train_batch_size": 12}, r"generation_batch_size \(12\).*\(8\)"),
+    ({"top_k": 5}, "top_k=5"),
+    ({"use_vllm": True}, "use_vllm=True"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), CONFIG_CASES)
+def test_contradictory_settings_are_named(settings, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        SRPOConfig("out", bf16=False, **settings)
+
+
+def test_a_prompts_trajectories_stay_on_one_process(monkeypatch) -> None:
+    monkeypatch.setattr(SRPOConfig, "world_size", 2)
+    with pytest.raises(ValueError, match="per_device_train_batch_size=12.*group size 8.*multiple of 8"):
+        SRPOConfig("out", bf16=False, per_device_train_batch_size=12)
+
+
+def test_config_defaults_are_the_papers() -> None:
+    config = SRPOConfig("out", bf16=False)
+    assert (config.num_groundings, config.num_answers, config.num_generations, config.num_scale_bins) == (
+        4,
+        2,
+        8,
+        3,
+    )
+    assert (config.advantage, config.max_crops, config.freeze_vision, config.loss_type) == (
+        "srpo",
+        1,
+        True,
+        "grpo",
+    )
+    assert config.max_completion_length == 2 * 512
+
+
+def test_loss_is_on_exactly_the_model_turns() -> None:
+    """Decoding the tokens that count for the loss gives the model's turns, and nothing of prompt, crop or template."""
+    trainer = make_trainer()
+    batch = generate(trainer)
+    rows = trainer.take_rollouts()
+    assert len(rows) == 4 * GROUP
+    counted = batch["tool_mask"] * batch["completion_mask"]
+    for row, ids, mask in zip(rows, batch["completion_ids"], counted, strict=True):
+        text = PROCESSOR.tokenizer.decode(ids[mask.bool()])
+        assert [turn for turn in text.split("<|im_end|>") if turn] == row["turns"]
+        assert int(mask.sum()) == row["num_tokens"]
+    assert any(row["num_turns"] == 2 for row in rows)
+
+
+def test_answers_of_a_grounding_share_its_tokens() -> None:
+    trainer = make_trainer()
+    batch = generate(trainer)
+    for first in range(0, 4 * GROUP, 2):
+        turn_ends = (batch["completion_ids"][first] == PROCESSOR.tokenizer.eos_token_id).nonzero()[0, 0]
+        pair = batch["completion_ids"][first : first + 2, : turn_ends + 1]
+        assert torch.equal(pair[0], pair[1])
+
+
+@pytest.mark.parametrize("advantage", ["srpo", "srpo-intra", "srpo-inter", "grpo"])
+def test_advantages_are_those_of_the_mode(advantage) -> None:
+    trainer = make_trainer(advantage=advantage, reward_weights=[2.0, 1.0])
+    batch = generate(trainer)
+    rows = pd.DataFrame(trainer.take_rollouts())
+    rewards = 2 * rows["reward_format"] + rows["reward_answer"]
+    assert rewards.tolist() == pytest.approx(rows["reward"].tolist())
+    rewards, areas = torch.tensor(rewards.tolist()), torch.tensor(rows["relative_area"].tolist())
+    if advantage == "grpo":
+        expected = grpo_advantages(rewards, GROUP)
+    else:
+        expected = srpo_advantages(
+            rewards, areas, GROUP, intra=advantage != "srpo-inter", inter=advantage != "srpo-intra"
+        )
+    torch.testing.assert_close(batch["advantages"], expected, atol=1e-5, rtol=1e-5)
+    assert rows["advantage"].tolist() == batch["advantages"].tolist() == list(trainer._logs["advantages"])
+
+
+def test_mode_grpo_keeps_trls_own_advantages(monkeypatch) -> None:
+    """Bit for bit what TRL's method returns, whatever TRL's options ask for."""
+    theirs = {}
+    original = GRPOTrainer._generate_and_score_completions
+
+    def spy(self, inputs):
+        output = original(self, inputs)
+        theirs["advantages"] = output["advantages"].clone()
+        return output
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", spy)
+    batch = generate(make_trainer(advantage="grpo", scale_rewards="batch"))
+    assert torch.equal(batch["advantages"], theirs["advantages"])
+
+
+@pytest.mark.parametrize("accumulation", [1, 4])
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_batches_stay_aligned(monkeypatch, accumulation, iterations) -> None:
+    """After TRL's shuffling and splitting, every row still has its own pictures, mask and log-probabilities.
+
+    On the first pass the training forward must give the log-probabilities that were sampled.
+    """
+    trainer = make_trainer(
+        per_device_train_batch_size=4 * GROUP // accumulation,
+        gradient_accumulation_steps=accumulation,
+        num_iterations=iterations,
+        max_steps=2 * iterations,
+    )
+    checked, original = [], GRPOTrainer._compute_loss
+
+    def check(self, model, inputs):
+        if self._step % (accumulation * iterations) < accumulation:
+            with torch.no_grad():
+                logprobs, _, _ = self._get_per_token_logps_and_entropies(
+                    model,
+                    torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1),
+                    torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1),
+                    inputs["completion_ids"].shape[1],
+                    **{
+                        name: inputs[name]
+                        for name in ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
+                    },
+                )
+            mask = (inputs["completion_mask"] * inputs["tool_mask"]).bool()
+            torch.testing.assert_close(
+                logprobs[mask], inputs["sampling_per_token_logps"][mask], atol=1e-4, rtol=0
+            )
+            checked.append(len(mask))
+        return original(self, model, inputs)
+
+    monkeypatch.setattr(GRPOTrainer, "_compute_loss", check)
+    trainer.train()
+    assert checked == [4 * GROUP // accumulation] * 2 * accumulation
+    assert len(history(trainer)) == 2 * iterations
+
+
+def test_accumulated_micro_batches_equal_one_batch() -> None:
+    """1 x 16 trajectories and 4 x 4 make the same step (plain SGD, because Adam's first step magnifies rounding)."""
+    after = []
+    for accumulation in (1, 4):
+        trainer = make_trainer(
+            per_device_train_batch_size=4 * GROUP // accumulation,
+            gradient_accumulation_steps=accumulation,
+            optim="sgd",
+            beta=0.1,
+        )
+        trainer.train()
+        after.append((history(trainer), weights(trainer)))
+    assert after[0][0]["reward"].item() == after[1][0]["reward"].item()
+    for name, value in after[0][1].items():
+        torch.testing.assert_close(value, after[1][1][name], atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_shared_features_give_the_gradients_of_plain_pixels() -> None:
+    """Frozen tower: features once a picture. Trained tower: pixels. The language model's gradients agree."""
+    gradients, entries = [], []
+    for freeze_vision in (True, False):
+        trainer = make_trainer(freeze_vision=freeze_vision)
+        batch = generate(trainer)
+        entries.append(batch["pixel_values"].numel())
+        trainer.current_gradient_accumulation_steps = 1
+        trainer._compute_loss(trainer.model, batch).backward()
+        named = trainer.model.named_parameters()
+        gradients.append({name: one.grad for name, one in named if "visual" not in name})
+        towers = [one.grad is not None for name, one in trainer.model.named_parameters() if "visual" in name]
+        assert any(towers) is not freeze_vision
+    assert entries[0] == entries[1]
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_each_picture_is_encoded_once_a_generation(monkeypatch) -> None:
+    trainer = make_trainer(beta=0.1)
+    encoded, tower = [], type(trainer.model.model.visual).forward
+
+    def count(self, pixels, grid_thw, **options):
+        encoded.append(len(grid_thw))
+        return tower(self, pixels, grid_thw, **options)
+
+    monkeypatch.setattr(type(trainer.model.model.visual), "forward", count)
+    trainer.train()
+    assert sum(encoded) == len(trainer._pictures["train"]) <= 4 + 4 * 2, (
+        "four pictures, at most two crops of each"
+    )
+
+
+def test_vision_tower_is_frozen_by_default() -> None:
+    trainer = make_trainer(max_steps=2)
+    before = weights(trainer)
+    trainer.train()
+    changed = moved(trainer, before)
+    assert changed and not [name for name in changed if "visual" in name]
+    assert not any(one.requires_grad for one in trainer.model.model.visual.parameters())
+    trainer = make_trainer(max_steps=2, freeze_vision=False)
+    before = weights(trainer)
+    trainer.train()
+    assert [name for name in moved(trainer, before) if "visual" in name]
+
+
+def test_lora_moves_only_the_adapters() -> None:
+    trainer = make_trainer(peft_config=lora_config({"r": 4}), max_steps=2, beta=0.1)
+    assert isinstance(trainer.model, peft.PeftModel)
+    before = weights(trainer)
+    trainer.train()
+    changed = moved(trainer, before)
+    assert changed and all("lora_" in name for name in changed)
+    assert not [name for name in changed if "visual" in name]
+
+
+def test_kl_and_clipping_work_as_in_trl() -> None:
+    """KL to the reference is 0 before the first update, not after; a second pass over a batch leaves the ratio of 1."""
+    trainer = make_trainer(beta=0.1, num_iterations=2, max_steps=4, learning_rate=1e-2, epsilon=0.01)
+    trainer.train()
+    logged = history(trainer)
+    assert logged["kl"].iloc[0] == pytest.approx(0.0, abs=1e-6) and logged["kl"].iloc[-1] > 1e-4
+    assert logged["clip_ratio/region_mean"].iloc[0] == 0 and logged["clip_ratio/region_mean"].iloc[1] > 0
+
+
+def test_statistics_are_logged_for_any_tracker() -> None:
+    trainer = make_trainer(max_steps=2)
+    trainer.train()
+    logged, rows = history(trainer), pd.DataFrame(trainer.take_rollouts())
+    last = rows.tail(4 * GROUP)
+    for column in ("reward_format", "reward_answer", "iou"):
+        assert logged[column].iloc[-1] == pytest.approx(last[column].mean())
+    assert logged["response_length"].iloc[-1] == pytest.approx(last["num_tokens"].mean())
+    assert logged["giou_score"].iloc[-1] == pytest.approx((last["giou"].mean() + 1) / 2)
+    assert logged[["share_small", "share_medium", "share_large"]].sum(axis=1).tolist() == pytest.approx(
+        [1.0, 1.0]
+    )
+    assert logged["reward"].iloc[-1] == pytest.approx(last["reward"].mean())
+    assert trainer.take_rollouts() == []
+
+
+def test_reward_functions_are_called_as_in_trl() -> None:
+    seen = {}
+
+    def length_reward(prompts, completions, trajectory, solution, source, image, **kwargs):
+        seen.update(
+            kwargs, prompts=prompts, completions=completions, solution=solution, source=source, image=image
+        )
+        return [float(one.num_generated_tokens) for one in trajectory]
+
+    trainer = make_trainer(
+        reward_funcs=[length_reward, format_reward_func, answer_reward_func], reward_weights=[0.1, 0.0, 0.0]
+    )
+    generate(trainer)
+    rows = trainer.take_rollouts()
+    assert [row["reward"] for row in rows] == pytest.approx([0.1 * row["num_tokens"] for row in rows])
+    assert {"boxes", "kind", "id", "trainer_state", "completion_ids"} <= seen.keys()
+    assert seen["prompts"][0] == [{"role": "user", "content": dataset()[0]["question"]}]
+    assert [part["content"] for part in seen["completions"][0] if part["role"] == "assistant"] == rows[0][
+        "turns"
+    ]
+    assert seen["image"][0].size == dataset()[0]["image"].size
+
+
+def test_evaluation_rolls_out_too() -> None:
+    trainer = make_trainer(
+        eval_dataset=dataset().select(range(4)), per_device_eval_batch_size=8, num_generations_eval=2
+    )
+    metrics = trainer.evaluate()
+    assert 0 <= metrics["eval_reward_format"] <= 1
+    assert trainer.take_rollouts() == [], "the rollout table is of training"
+
+
+def test_order_of_an_epoch_depends_on_the_epoch_alone() -> None:
+    trainer = make_trainer()
+    sampler = trainer._get_train_sampler()
+    orders = []
+    for epoch in (0.0, 1.0, 1.5, 0.0):
+        trainer.state.epoch = epoch
+        orders.append(list(sampler))
+    assert len(sampler) == len(orders[0])
+    assert orders[0] == orders[3] != orders[1] == orders[2]
+    assert sorted(orders[0]) == sorted(orders[1]) == sorted(list(range(12)) * GROUP)
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(ValueError, match="lacks the column question"):
+        args = SRPOConfig("out", bf16=False)
+        SRPOTrainer(
+            small_model.talking_model(), args=args, train_dataset=dataset().remove_columns("question")
+        )
+    with pytest.raises(ValueError, match="beta=0.1 needs a reference"):
+        SRPOTrainer(
+            small_model.random_model(), args=SRPOConfig("out", bf16=False, beta=0.1), train_dataset=dataset()
+        )
+    trainer = make_trainer()
+    with pytest.raises(RuntimeError, match="whole groups"):
+        trainer._generate_and_score_completions([dataset()[i] for i in range(GROUP)])
+
+
+def test_the_constructor_is_trls() -> None:
+    """Positional use works as with GRPOTrainer, and a folder is enough."""
+    folder = str(small_model.model_folder())
+    args = SRPOConfig(
+        tempfile.mkdtemp(), bf16=False, num_groundings=2, per_device_train_batch_size=4, max_turn_tokens=8
+    )
+    trainer = SRPOTrainer(folder, format_reward_func, args, dataset())
+    assert trainer.reward_func_names == ["format_reward_func"]
