@@ -37,9 +37,9 @@ LAYERS = (
     },
     {"diagnostics", "rewards", "runs"},
     {"bar_figures", "config", "curriculum", "picture_figures", "rollout", "rollout_table", "srpo_config"},
-    {"evaluation", "figures", "measure", "pretrain", "training"},
+    {"bias_signs", "evaluation", "figures", "measure", "pretrain", "training"},
     {"trainer"},
-    {"train"},
+    {"experiment", "train"},
 )
 # What these may import of ours, and nothing else: they are read alone, and used without a model.
 ARROWS = {

@@ -1,0 +1,121 @@
+"""What the notebooks share: data made once, errors that say which notebook to run, evidence tables, views."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from small_model import processor
+
+from groundr1 import experiment
+from groundr1.data import make_scenes
+from groundr1.experiment import as_seen, evidence_table, load_arms, load_split, prepare_data, train_arms
+from groundr1.runs import Run, RunExistsError, open_run
+
+SOURCES = {
+    "train": {"scenes": 6, "seed": 1, "progress": False},
+    "heldout": {"scenes": 3, "seed": 1, "split": "heldout", "progress": False},
+}
+
+
+def test_data_is_made_once_and_read_back(tmp_path, monkeypatch):
+    made = prepare_data(tmp_path, SOURCES)
+    assert {split: len(dataset) for split, dataset in made.items()} == {"train": 6, "heldout": 3}
+    monkeypatch.setattr("groundr1.training.make_scenes", None)  # drawing again would fail
+    again = prepare_data(tmp_path, SOURCES)
+    assert again["train"]["id"] == made["train"]["id"]
+    assert load_split(tmp_path, "heldout")[0]["image"].size == (448, 448)
+
+
+def test_data_cut_short_is_made_again(tmp_path):
+    prepare_data(tmp_path, SOURCES)
+    (tmp_path / "data" / "summary.json").unlink()
+    with pytest.raises(FileNotFoundError, match="01_data_preparation"):
+        load_split(tmp_path, "train")
+    assert len(prepare_data(tmp_path, SOURCES)["train"]) == 6
+
+
+def test_other_sources_are_refused_and_nothing_is_overwritten(tmp_path):
+    prepare_data(tmp_path, SOURCES)
+    with pytest.raises(RunExistsError, match="sources"):
+        prepare_data(tmp_path, {**SOURCES, "train": {"scenes": 9, "seed": 1, "progress": False}})
+    assert len(load_split(tmp_path, "train")) == 6
+
+
+def test_a_question_in_both_splits_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="stands in both 'train' and 'heldout'"):
+        prepare_data(tmp_path, {"train": SOURCES["train"], "heldout": SOURCES["train"]})
+    with pytest.raises(FileNotFoundError):
+        load_split(tmp_path, "train")
+
+
+def test_missing_pieces_name_the_notebook_to_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="01_data_preparation"):
+        load_split(tmp_path, "train")
+    with pytest.raises(FileNotFoundError, match="01_data_preparation"):
+        train_arms(tmp_path, ["grpo"], {})
+    with pytest.raises(FileNotFoundError, match="02_training"):
+        load_arms(tmp_path, ["grpo"])
+    assert not list(tmp_path.iterdir()), "asking makes no folder"
+
+
+def test_arms_under_way_may_be_looked_at_but_not_evaluated(tmp_path, caplog):
+    run = open_run(tmp_path, "srpo", {"seed": 0})
+    with pytest.raises(FileNotFoundError, match="02_training"):
+        load_arms(tmp_path, ["srpo"])
+    run.append_metrics({"step": 1, "reward": 0.5})
+    assert list(load_arms(tmp_path, ["srpo"])) == ["SRPO"]
+    assert "not complete" in caplog.text
+    with pytest.raises(FileNotFoundError, match="goes on where it was"):
+        load_arms(tmp_path, ["srpo"], complete=True)
+    run.finish({"steps": 1})
+    assert load_arms(tmp_path, ["srpo"], complete=True)["SRPO"].path == run.path
+
+
+def test_arms_differ_in_name_and_advantage_only(tmp_path, monkeypatch):
+    prepare_data(tmp_path, SOURCES)
+    trained = []
+
+    def train(config):
+        trained.append(config)
+        return open_run(config.runs, config.name, {}).path
+
+    monkeypatch.setattr("groundr1.trainer.train", train)
+    runs = train_arms(tmp_path, ["grpo", "srpo-intra"], {"steps": 2, "seed": 3})
+    assert {label: type(run) for label, run in runs.items()} == {"GRPO": Run, "SRPO-INTRA": Run}
+    assert [(config.name, config.advantage) for config in trained] == [("grpo",) * 2, ("srpo-intra",) * 2]
+    same = [{**vars(config), "name": "", "advantage": ""} for config in trained]
+    assert same[0] == same[1] and same[0]["steps"] == 2 and same[0]["data"]["path"].endswith("data/train")
+
+
+def test_a_wrong_arm_is_refused_before_the_first_is_trained(tmp_path, monkeypatch):
+    prepare_data(tmp_path, SOURCES)
+    monkeypatch.setattr("groundr1.trainer.train", None)  # calling it would fail otherwise
+    with pytest.raises(ValueError, match="'ppo' is none of"):
+        train_arms(tmp_path, ["grpo", "ppo"], {})
+
+
+def test_evidence_table_measures_the_hull_of_the_boxes():
+    scenes = make_scenes(2, seed=0, progress=False)
+    rows = [dict(row) for row in scenes]
+    rows[0]["boxes"] = [[0.0, 0.0, 44.8, 44.8], [179.2, 0.0, 224.0, 448.0]]  # hull: half of the picture
+    rows[1]["boxes"] = []
+    table = evidence_table(type(scenes).from_list(rows, features=scenes.features))
+    assert table["relative_area"][0] == pytest.approx(0.5) and table["scale"][0] == "large"
+    assert np.isnan(table["relative_area"][1]) and pd.isna(table["scale"][1])
+    assert table[["width", "height"]].to_numpy().tolist() == [[448, 448]] * 2
+    assert table["answer"].tolist() == [row["solution"][0] for row in rows]
+
+
+def test_the_view_has_the_size_the_processor_gives_it():
+    picture = Image.effect_noise((448, 224), 80).convert("RGB")
+    example = {"id": "1", "image": picture, "question": "?", "boxes": [[0.0, 0.0, 56.0, 56.0]]}
+    view = as_seen(example, processor())
+    assert view["image"].size == (140, 56) and view["boxes"] == []  # under 112 * 112, sides multiples of 28
+    crop = as_seen(example, processor(), crop=True)
+    assert crop["image"].size == (112, 112)
+    assert example["boxes"], "the example itself is not changed"
+
+
+def test_the_notebooks_named_in_errors_are_there():
+    root = experiment.Path(experiment.__file__).resolve().parents[1]
+    assert (root / experiment.DATA_NOTEBOOK).is_file() and (root / experiment.TRAINING_NOTEBOOK).is_file()
