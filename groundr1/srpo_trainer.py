@@ -124,6 +124,16 @@ class SRPOTrainer(GRPOTrainer):
         self._step = max(self._step, self.state.global_step * self.args.gradient_accumulation_steps)
         return super().training_step(model, inputs, num_items_in_batch)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """As transformers, but really: it saves Qwen2.5-VL under the Hub's key names and, loading, matches
+        none of them."""
+        bare = self._bare_model()
+        if bare is not self.accelerator.unwrap_model(self.model) or self.is_fsdp_enabled:
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        bare.load_state_dict(
+            type(bare).from_pretrained(resume_from_checkpoint, dtype=bare.dtype).state_dict()
+        )
+
     def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler:
         sampler = super()._get_train_sampler(dataset)
         return EpochSampler(sampler, self.args.seed, lambda: int(self.state.epoch or 0))
@@ -186,7 +196,7 @@ class SRPOTrainer(GRPOTrainer):
             [one.prompt_ids for one in trajectories],
             [one.token_ids for one in trajectories],
             [one.loss_mask for one in trajectories],
-            [_messages(one) for one in trajectories],
+            [one.messages() for one in trajectories],
             [one.logprobs for one in trajectories],
             extra,
             images,
@@ -281,12 +291,3 @@ class SRPOTrainer(GRPOTrainer):
             self._metrics[self._mode][name].append(value)
         if self._mode == "train" and self.accelerator.is_main_process:
             self._rollout_rows += rows
-
-
-def _messages(trajectory: Trajectory) -> list[dict[str, str]]:
-    """The conversation after the prompt, as reward functions and logs expect it; evidence stands as
-    "<image>"."""
-    messages = [{"role": "assistant", "content": trajectory.turns[0]}]
-    for turn in trajectory.turns[1:]:
-        messages += [{"role": "user", "content": "<image>"}, {"role": "assistant", "content": turn}]
-    return messages

@@ -132,6 +132,7 @@ def trainer_settings(
         save_total_limit=config.keep_checkpoints,
         logging_steps=1,
         dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=not torch.accelerator.is_available(),  # without it, transformers refuses bfloat16 on a CPU
         disable_tqdm=True,  # the recorder shows its own bar, with a few numbers instead of thirty
         **{
             name: getattr(config, name)

@@ -55,6 +55,14 @@ class Trajectory:
         """Tokens the model sampled."""
         return sum(self.loss_mask)
 
+    def messages(self) -> list[dict[str, str]]:
+        """The conversation after the prompt, as reward functions and logs expect it; evidence stands as
+        "<image>"."""
+        messages = [{"role": "assistant", "content": self.turns[0]}]
+        for turn in self.turns[1:]:
+            messages += [{"role": "user", "content": "<image>"}, {"role": "assistant", "content": turn}]
+        return messages
+
     def copy(self, answer_index: int) -> "Trajectory":
         """A continuation of the same conversation, sharing no list with it."""
         lists = {name: list(value) for name, value in vars(self).items() if isinstance(value, list)}

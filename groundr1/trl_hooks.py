@@ -15,6 +15,7 @@ TRL_HOOKS = {
     "_generate_and_score_completions": ("inputs",),
     "_calculate_rewards": ("inputs", "prompts", "completions", "completion_ids_list"),
     "_get_train_sampler": ("dataset",),
+    "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
     "training_step": ("model", "inputs", "num_items_in_batch"),
 }
 

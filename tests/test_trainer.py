@@ -84,7 +84,7 @@ def weights(trainer: SRPOTrainer) -> dict[str, torch.Tensor]:
 def test_the_hooks_of_trl_are_there() -> None:
     trl_hooks.check_trl()
     for name in trl_hooks.TRL_HOOKS:
-        assert name in vars(SRPOTrainer) and name in vars(GRPOTrainer) or name == "training_step"
+        assert name in vars(SRPOTrainer), "no longer overridden: take it off the list"
 
 
 def test_another_trl_is_refused(monkeypatch) -> None:
