@@ -82,7 +82,9 @@ def load_processor(
     size["longest_edge"] = max_pixels or max(size["longest_edge"], min_pixels or size["longest_edge"])
     image_processor.size = size
     tokenizer.padding_side = "left"
-    return TinyProcessor(image_processor=image_processor, tokenizer=tokenizer, chat_template=tokenizer.chat_template)
+    return TinyProcessor(
+        image_processor=image_processor, tokenizer=tokenizer, chat_template=tokenizer.chat_template
+    )
 
 
 def load_model(
@@ -123,11 +125,13 @@ def load_model(
 
 def lora_config(settings: Mapping) -> LoraConfig:
     """LoRA on the language model's projections; ``settings`` override rank 16, alpha 32 (our choice: common values)."""
-    return LoraConfig(**{"r": 16, "lora_alpha": 32, "target_modules": LORA_TARGETS, "task_type": "CAUSAL_LM", **settings})
+    return LoraConfig(
+        **{"r": 16, "lora_alpha": 32, "target_modules": LORA_TARGETS, "task_type": "CAUSAL_LM", **settings}
+    )
 
 
 def prompt_set(processor: TinyProcessor | AutoProcessor) -> PromptSet:
-    """The prompts a processor's model expects: the built-in tiny model was trained on ``short``, all others get ``full``.
+    """The prompts a processor's model expects: ``short`` for the tiny model, which was trained on it, else ``full``.
 
     The tiny model is known by its vocabulary, which holds the turn tags as tokens.
     """

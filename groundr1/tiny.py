@@ -13,7 +13,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 VIEW_SIDE = 112  # a square picture becomes 4 x 4 merged image tokens
 SPECIAL_TOKENS = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>",
+    "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
 TURN_TOKENS = ("<think>", "</think>", "<box>", "</box>", "<answer>", "</answer>")
 VOCABULARY_SIZE = 768
@@ -53,7 +54,10 @@ def build_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     words = Regex(r"\p{N}+| ?\p{L}+|[^\s\p{L}\p{N}]|\s+")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(words, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(words, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     numbers = [str(number) for number in range(VIEW_SIDE + 1)]
@@ -90,9 +94,12 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast | None = None) -> Qwen2_5_VLC
     ``initializer_range`` is 0.08, about 1/sqrt(width): with the usual 0.02 a model this narrow stays at chance.
 
     Args:
-        tokenizer: Gives the special token ids and the vocabulary size; None keeps the layout of :func:`build_tokenizer`.
+        tokenizer: Gives the special token ids and the vocabulary size; None takes those of a full vocabulary.
     """
-    ids = {token: VOCABULARY_SIZE - len(TURN_TOKENS) - len(SPECIAL_TOKENS) + i for i, token in enumerate(SPECIAL_TOKENS)}
+    ids = {
+        token: VOCABULARY_SIZE - len(TURN_TOKENS) - len(SPECIAL_TOKENS) + i
+        for i, token in enumerate(SPECIAL_TOKENS)
+    }
     if tokenizer is not None:
         ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     return Qwen2_5_VLConfig(

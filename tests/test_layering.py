@@ -23,7 +23,7 @@ MAX_FUNCTION_LINES = 50  # without the docstring: nobody should save on explaini
 # no other: a new module gets its place here, as low as it can be.
 LAYERS = (
     {"boxes", "prompts", "srpo"},
-    {"bootstrap", "figure_style", "generation", "parameters", "pictures", "provenance", "storage", "tiny"},
+    {"bootstrap", "figure_style", "generation", "parameters", "provenance", "storage", "tiny", "trl_hooks"},
     {
         "chat",
         "cropping",
@@ -32,12 +32,21 @@ LAYERS = (
         "model",
         "notebooks",
         "parsing",
-        "shared_pictures",
         "trajectory",
     },
-    {"diagnostics", "rewards", "runs"},
-    {"bar_figures", "config", "curriculum", "picture_figures", "rollout", "rollout_table", "srpo_config"},
-    {"bias_signs", "evaluation", "figures", "measure", "pretrain", "training"},
+    {"diagnostics", "pictures", "rewards", "runs"},
+    {
+        "bar_figures",
+        "config",
+        "picture_figures",
+        "reward_functions",
+        "rollout",
+        "rollout_table",
+        "shared_pictures",
+        "srpo_config",
+    },
+    {"bias_signs", "evaluation", "figures", "pretrain", "training"},
+    {"srpo_trainer"},
     {"trainer"},
     {"experiment", "train"},
 )

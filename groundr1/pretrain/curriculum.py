@@ -18,7 +18,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from groundr1.boxes import Box, clip, rescale
 from groundr1.cropping import crop_evidence
-from groundr1.data.scenes import KINDS, Query, Scene, draw_scene
+from groundr1.data.drawing import KINDS, Query, Scene, draw_scene
 from groundr1.prompts import PROMPTS
 from groundr1.tiny import VIEW_SIDE, TinyProcessor
 
@@ -54,7 +54,11 @@ def patchify(pixels: np.ndarray) -> np.ndarray:
         ``(height * width / 196, 1176)`` uint8 patches in the order of Qwen2.5-VL, not yet normalised.
     """
     height, width, _ = pixels.shape
-    grid = pixels.transpose(2, 0, 1).reshape(3, height // 28, 2, 14, width // 28, 2, 14).transpose(1, 4, 2, 5, 0, 3, 6)
+    grid = (
+        pixels.transpose(2, 0, 1)
+        .reshape(3, height // 28, 2, 14, width // 28, 2, 14)
+        .transpose(1, 4, 2, 5, 0, 3, 6)
+    )
     patches = np.repeat(grid[:, :, :, :, :, None], 2, axis=5)
     return patches.reshape(height * width // 196, 1176)
 
@@ -70,7 +74,9 @@ def normalise(patches: torch.Tensor, processor: TinyProcessor) -> torch.Tensor:
 
 def as_seen(image: Image.Image) -> np.ndarray:
     """The picture after the processor's resize: ``(height, width, 3)`` uint8, about ``VIEW_SIDE**2`` pixels."""
-    height, width = smart_resize(image.height, image.width, factor=28, min_pixels=VIEW_SIDE**2, max_pixels=VIEW_SIDE**2)
+    height, width = smart_resize(
+        image.height, image.width, factor=28, min_pixels=VIEW_SIDE**2, max_pixels=VIEW_SIDE**2
+    )
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
@@ -137,7 +143,9 @@ class Conversations:
         exact = rescale(box, scene.image.size, view_size)
         x1, y1 = round(exact.x1), round(exact.y1)
         box_view = Box(x1, y1, max(round(exact.x2), x1 + 1), max(round(exact.y2), y1 + 1))
-        prompt = PROMPTS["short"].ground.format(question=query.question, width=view_size[0], height=view_size[1])
+        prompt = PROMPTS["short"].ground.format(
+            question=query.question, width=view_size[0], height=view_size[1]
+        )
         sample = _Sample(self)
         sample.user(view, prompt)
         sample.box(box_view, THOUGHTS[scene.kind])
