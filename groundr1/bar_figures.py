@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from groundr1.figure_style import INK, MUTED, colours_of, in_style, legend_above, new_figure
+from groundr1.figure_style import INK, MUTED, colours_of, finish, in_style, legend_above, new_figure
 
 EVIDENCE_LABELS: Mapping[str, str] = {
     "small": "small\n< 10 %",
@@ -52,8 +52,7 @@ def plot_accuracy_by_scale(table: pd.DataFrame) -> Figure:
             _grouped_bars(axes, groups, _bars(parts, name, unit), colours_of(models), form)
             axes.set(title=title, ylim=(0, 1.02 * unit))
         _bar_legend(figure, models)
-    figure.table = table
-    return figure
+    return finish(figure, table)
 
 
 def plot_paper_results(results: pd.DataFrame, ours: pd.DataFrame | None = None) -> Figure:
@@ -103,8 +102,7 @@ def plot_paper_results(results: pd.DataFrame, ours: pd.DataFrame | None = None) 
         _dumbbells(axes, panels[dumbbell_title], colours)
         axes.set(title=dumbbell_title, xlabel="accuracy (%)")
         _bar_legend(figure, list(colours))
-    figure.table = drawn[["panel", "benchmark", "arm", "value"]]
-    return figure
+    return finish(figure, drawn[["panel", "benchmark", "arm", "value"]])
 
 
 def _bars(parts: Mapping[str, pd.DataFrame], name: str, unit: float = 1.0) -> dict[str, np.ndarray]:

@@ -99,6 +99,17 @@ def new_figure(height: float, *, width: float = WIDTH) -> KitFigure:
     return figure
 
 
+def finish(figure: KitFigure, table: pd.DataFrame) -> KitFigure:
+    """Attach the numbers and settle the layout, which matplotlib would otherwise move a little at every drawing."""
+    figure.table = table
+    figure.set_dpi(FILE_DPI)
+    for _ in range(2):
+        figure.draw_without_rendering()
+    figure.set_dpi(SCREEN_DPI)
+    figure.set_layout_engine("none")
+    return figure
+
+
 def png_bytes(figure: Figure, *, dpi: int = FILE_DPI) -> bytes:
     """The figure as PNG without date or software version: the same figure gives the same bytes."""
     buffer = io.BytesIO()

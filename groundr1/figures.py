@@ -26,6 +26,7 @@ from groundr1.figure_style import (
     SCALE_LABELS,
     SCALE_MARKERS,
     colours_of,
+    finish,
     in_style,
     legend_above,
     new_figure,
@@ -78,15 +79,14 @@ def plot_training_curves(metrics: Mapping[str, pd.DataFrame], *, smooth: int | N
         for name, axes in panels.items():
             axes.set_title(TRAINING_PANELS[name])
             axes.margins(x=0.02)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
             if name.startswith("reward"):
                 _unit_limits(axes, drawn.loc[drawn["metric"] == name, "value"])
         figure.supxlabel(
             "training step (faint: every step, strong: mean of neighbouring steps)", fontsize=8.5
         )
         legend_above(figure, [Line2D([], [], color=colours[arm]) for arm in metrics], list(metrics))
-    figure.table = drawn
-    return figure
+    return finish(figure, drawn)
 
 
 def plot_scale_bias(
@@ -140,8 +140,7 @@ def plot_scale_bias(
         legend_above(
             figure, handles, list(SCALE_LABELS.values()), title=f"area of the {what}, share of the picture"
         )
-    figure.table = drawn
-    return figure
+    return finish(figure, drawn)
 
 
 def plot_area_distribution(
@@ -189,8 +188,7 @@ def plot_area_distribution(
         shown = {"generated scenes": colours_of(["SRPO"])["SRPO"], "Visual-CoT (150 rows a set)": MUTED}
         handles = [Line2D([], [], color=colour, linewidth=4.5) for colour in shown.values()]
         legend_above(figure, handles, list(shown))
-    figure.table = drawn
-    return figure
+    return finish(figure, drawn)
 
 
 def _curve(arm: str, name: str, table: pd.DataFrame, smooth: int | None) -> pd.DataFrame:
@@ -228,7 +226,7 @@ def _scale_lines(axes: Axes, table: pd.DataFrame, name: str) -> None:
             middle, part[f"{name}_low"], part[f"{name}_high"], color=colour, alpha=0.16, linewidth=0
         )
     axes.margins(x=0.03)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 5, 10]))
     if table[name].isna().all():
         axes.text(0.5, 0.5, "no annotated evidence", transform=axes.transAxes, ha="center", color=MUTED)
 

@@ -14,7 +14,16 @@ from matplotlib.patches import Patch, Rectangle
 
 from groundr1.boxes import Box, relative_area
 from groundr1.diagnostics import scale_of
-from groundr1.figure_style import INK, MUTED, SCALE_COLOURS, colours_of, in_style, legend_above, new_figure
+from groundr1.figure_style import (
+    INK,
+    MUTED,
+    SCALE_COLOURS,
+    colours_of,
+    finish,
+    in_style,
+    legend_above,
+    new_figure,
+)
 
 TRUTH_COLOUR = "#009e73"
 DASHES = (0, (3, 1.5))
@@ -52,8 +61,7 @@ def plot_scenes(examples: Sequence[Any], *, columns: int = 4) -> Figure:
         scales = [scale for scale in SCALE_COLOURS if scale in set(drawn["scale"])]
         handles = [Patch(facecolor="none", edgecolor=SCALE_COLOURS[scale], linewidth=1.8) for scale in scales]
         legend_above(figure, handles, [f"{scale} evidence" for scale in scales])
-    figure.table = drawn.drop(columns="scale")
-    return figure
+    return finish(figure, drawn.drop(columns="scale"))
 
 
 def plot_trajectory(example: Any, trajectory: Any, *, title: str | None = None) -> Figure:
@@ -96,8 +104,7 @@ def plot_trajectory(example: Any, trajectory: Any, *, title: str | None = None) 
         drawn = Line2D([], [], color=INK if len(named) > 1 else colour, linestyle=DASHES)
         labels = ["annotated evidence", "box the model drew"]
         figure.legend([truth, drawn], labels, loc="outside lower left", ncols=2, handlelength=2.4)
-    figure.table = _turn_table(example, named)
-    return figure
+    return finish(figure, _turn_table(example, named))
 
 
 def _value(example: Any, name: str) -> Any:

@@ -1,0 +1,320 @@
+"""Figures: the csv beside each holds what is drawn, the bytes repeat, nothing is hidden or overlaps."""
+
+import math
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from groundr1 import figures
+from groundr1.boxes import Box
+from groundr1.data.paper import paper_results
+from groundr1.diagnostics import SCALES, accuracy_by_scale, by_scale
+from groundr1.figure_style import ARM_COLOURS, SCALE_COLOURS, colours_of, png_bytes
+
+
+def metrics(steps: int = 30) -> pd.DataFrame:
+    step = np.arange(1, steps + 1)
+    return pd.DataFrame(
+        {
+            "step": step,
+            "reward_format": 1 - 0.5 / step,
+            "reward_answer": step / steps,
+            "response_length": 20.0 + step % 3,
+            "giou_score": np.where(step == 2, np.nan, 0.5),
+        }
+    )
+
+
+def rollouts(steps: int = 6) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    num = steps * 16
+    return pd.DataFrame(
+        {
+            "step": np.repeat(np.arange(1, steps + 1), 16),
+            "prompt_id": np.repeat(np.arange(num // 8), 8),
+            "relative_area": rng.random(num),
+            "true_area": rng.random(num),
+            "reward": rng.random(num),
+            "advantage": rng.normal(size=num),
+            "iou": rng.random(num),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def accuracy():
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"prompt_id": range(30), "true_area": np.tile([0.01, 0.2, 0.9], 10)})
+    arms = [
+        table.assign(model=name, correct=rng.random(30) < 0.7, iou=rng.random(30)) for name in ARM_COLOURS
+    ]
+    return accuracy_by_scale(pd.concat(arms), num=50)
+
+
+@pytest.fixture(scope="module")
+def example():
+    return {
+        "id": "s1",
+        "image": Image.new("RGB", (80, 60), "teal"),
+        "question": "What costs $5 or $6 at the red mark on the left side of the page?",
+        "solution": ["key", "a key"],
+        "kind": "exact",
+        "boxes": [[10.0, 10.0, 20.0, 20.0]],
+        "source": "print",
+    }
+
+
+@pytest.fixture(scope="module")
+def trajectory():
+    turns = ["<think> there </think> <box>[1,2,3,4]</box>", "<think> $x$ </think> <answer>key</answer>"]
+    return SimpleNamespace(turns=turns, boxes=[Box(5.0, 5.0, 40.0, 30.0)], answer="key")
+
+
+@pytest.fixture(scope="module")
+def every_figure(accuracy, example, trajectory):
+    """One of each, small."""
+    silent = SimpleNamespace(turns=["hm"], boxes=[None], answer=None)
+    return {
+        "curves": figures.plot_training_curves({"GRPO": metrics(), "SRPO": metrics(10)}),
+        "bias": figures.plot_scale_bias({"GRPO": rollouts(), "SRPO": rollouts(3)}, window=2),
+        "accuracy": figures.plot_accuracy_by_scale(accuracy),
+        "areas": figures.plot_area_distribution(
+            {"tile": [0.01, 0.1, 0.3]}, {"vsr": np.linspace(0.01, 1, 21)}
+        ),
+        "scenes": figures.plot_scenes([example] * 3, columns=2),
+        "one": figures.plot_trajectory(example, trajectory),
+        "arms": figures.plot_trajectory(example, {"base": silent, "SRPO": trajectory}),
+        "paper": figures.plot_paper_results(paper_results(), accuracy),
+    }
+
+
+# -------------------------------------------------------------------------------------------------------
+# saving
+
+
+def test_saved_files_have_the_same_bytes_each_time(every_figure, tmp_path):
+    for name, figure in every_figure.items():
+        assert figures.save_figure(figure, name, folder=tmp_path / "a") is figure
+        figures.save_figure(figure, name, data=figure.table, folder=tmp_path / "b")
+        for suffix in (".png", ".csv"):
+            first, second = (tmp_path / folder / f"{name}{suffix}" for folder in "ab")
+            assert first.read_bytes() == second.read_bytes(), name
+    again = figures.plot_training_curves({"GRPO": metrics(), "SRPO": metrics(10)})
+    assert png_bytes(again) == (tmp_path / "a" / "curves.png").read_bytes()
+    with Image.open(tmp_path / "a" / "curves.png") as picture:
+        assert picture.width == 1440
+        assert not {"Software", "Creation Time"} & set(picture.info), (
+            "a version or date would change the bytes"
+        )
+
+
+def test_csv_holds_what_the_figure_drew(every_figure, tmp_path):
+    for name, figure in every_figure.items():
+        figures.save_figure(figure, name, folder=tmp_path)
+        read = pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=False, na_values=[""])
+        assert read.columns.tolist() == figure.table.columns.tolist()
+        assert len(read) == len(figure.table) > 0
+        for column in figure.table.select_dtypes("float"):
+            np.testing.assert_allclose(
+                read[column], figure.table[column], rtol=1e-5, err_msg=f"{name}.{column}"
+            )
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "fig.png", "../up"])
+def test_names_that_are_no_file_names(every_figure, tmp_path, name):
+    with pytest.raises(ValueError, match="without a suffix"):
+        figures.save_figure(every_figure["curves"], name, folder=tmp_path)
+
+
+def test_a_figure_without_numbers_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no numbers behind it"):
+        figures.save_figure(Figure(), "bare", folder=tmp_path)
+    figures.save_figure(Figure(), "given", data=pd.DataFrame({"x": [1 / 3]}), folder=tmp_path)
+    assert (tmp_path / "given.csv").read_text() == "x\n0.333333\n"
+
+
+# --------------------------------------------------------------------------------------------------------
+# style
+
+
+def test_the_users_matplotlib_is_neither_changed_nor_obeyed():
+    before = png_bytes(figures.plot_training_curves({"GRPO": metrics(5)}))
+    with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "xtick.labelsize": 25}):
+        settings = dict(matplotlib.rcParams)
+        assert png_bytes(figures.plot_training_curves({"GRPO": metrics(5)})) == before
+        assert dict(matplotlib.rcParams) == settings
+
+
+def test_figures_show_themselves_and_stay_out_of_pyplot(every_figure):
+    from matplotlib import pyplot
+
+    assert pyplot.get_fignums() == []
+    assert every_figure["curves"]._repr_png_().startswith(b"\x89PNG")
+
+
+def test_arms_keep_their_colours_and_never_share_one():
+    colours = colours_of(["base", "SRPO", "srpo-intra", "srpo-inter", "GRPO", "SFT"])
+    assert colours["base"] == ARM_COLOURS["base"]
+    assert colours["SRPO"] == ARM_COLOURS["SRPO"]
+    assert colours_of(["run-srpo-1"])["run-srpo-1"] == ARM_COLOURS["SRPO"]
+    assert len(set(colours.values())) == 6
+
+
+@pytest.mark.parametrize("name", ["curves", "bias", "accuracy", "areas", "scenes", "one", "arms", "paper"])
+def test_no_text_lies_on_another_or_outside(every_figure, monkeypatch, name):
+    figure = every_figure[name]
+    drawn = []
+    # Noted as they are drawn, because figures hold many texts that never are, such as ticks beyond their axis.
+    monkeypatch.setattr(Text, "draw", lambda text, renderer: drawn.append(text))
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    shown = [text for text in drawn if text.get_visible() and text.get_text().strip()]
+    places = [(text.get_text(), text.get_window_extent(renderer)) for text in shown]
+    assert len(places) > 3
+    width, height = figure.bbox.max
+    for number, (text, place) in enumerate(places):
+        assert min(place.x0, place.y0) > -2 and place.x1 < width + 2 and place.y1 < height + 2, (
+            f"{text!r} is cut"
+        )
+        for other, there in places[:number]:
+            assert not place.padded(-1.5).overlaps(there.padded(-1.5)), f"{text!r} lies on {other!r}"
+
+
+# ------------------------------------------------------------------------------------------------- single
+# figures
+
+
+def test_training_curves_draw_every_logged_step(every_figure):
+    figure = every_figure["curves"]
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == list(figures.TRAINING_PANELS.values())
+    table = figure.table.query("arm == 'GRPO' and metric == 'reward_answer'")
+    faint, strong = figure.axes[1].lines[:2]
+    np.testing.assert_array_equal(faint.get_ydata(), metrics()["reward_answer"])
+    np.testing.assert_array_equal(strong.get_ydata(), table["smoothed"])
+    assert len(figure.table.query("arm == 'GRPO' and metric == 'giou_score'")) == 29, (
+        "a step without GIoU has no point"
+    )
+
+
+@pytest.mark.parametrize(
+    ("smooth", "expected", "reason"),
+    [(1, [1.0, 2.0, 6.0], "every step"), (3, [1.5, 3.0, 4.0], "centred mean, cut at the ends")],
+)
+def test_smoothing_by_hand(smooth, expected, reason):
+    table = metrics(3).assign(response_length=[1.0, 2.0, 6.0])
+    drawn = figures.plot_training_curves({"a": table}, smooth=smooth).table
+    assert drawn.query("metric == 'response_length'")["smoothed"].tolist() == expected, reason
+
+
+def test_training_curves_name_missing_columns():
+    with pytest.raises(ValueError, match=r"metrics of 'SRPO' lack the columns \['giou_score'\]"):
+        figures.plot_training_curves({"SRPO": metrics().drop(columns="giou_score")})
+
+
+def test_scale_bias_draws_the_table_of_by_scale(every_figure):
+    figure = every_figure["bias"]
+    expected = by_scale(rollouts(), window=2)
+    drawn = figure.table.query("arm == 'GRPO'").drop(columns="arm")
+    pd.testing.assert_frame_equal(drawn.reset_index(drop=True), expected)
+    panel = figure.axes[4]  # third row (share), first column (GRPO)
+    for line, scale in zip(panel.lines, SCALES, strict=True):
+        assert line.get_color() == SCALE_COLOURS[scale]
+        np.testing.assert_array_equal(line.get_ydata(), expected.query("scale == @scale")["share"])
+        np.testing.assert_array_equal(line.get_xdata(), [1.5, 3.5, 5.5])
+
+
+def test_scale_bias_by_annotation_and_without_iou():
+    table = rollouts(2).assign(iou=math.nan)
+    figure = figures.plot_scale_bias({"SRPO": table}, area="true_area")
+    assert figure.legends[0].get_title().get_text() == "area of the annotated evidence, share of the picture"
+    assert [text.get_text() for text in figure.axes[3].texts] == ["no annotated evidence"]
+
+
+def test_accuracy_bars_and_whiskers_are_the_table(every_figure, accuracy):
+    axes = every_figure["accuracy"].axes[0]
+    heights = [bar.get_height() for bar in axes.patches]
+    np.testing.assert_allclose(heights, 100 * accuracy["accuracy"])
+    whiskers = np.concatenate([lines.get_segments() for lines in axes.collections])
+    np.testing.assert_allclose(whiskers[:, :, 1], 100 * accuracy[["accuracy_low", "accuracy_high"]])
+    assert axes.get_xticklabels()[0].get_text() == "small\n< 10 %\nn = 10"
+
+
+def test_accuracy_without_iou_or_with_an_empty_scale(accuracy):
+    table = accuracy.drop(columns=["iou", "iou_low", "iou_high"]).assign(
+        accuracy=[math.nan, *accuracy["accuracy"][1:]]
+    )
+    figure = figures.plot_accuracy_by_scale(table)
+    assert len(figure.axes) == 1
+    assert figure.axes[0].texts[0].get_text() == "–"
+
+
+def test_area_distribution_by_hand(every_figure):
+    table = every_figure["areas"].table.set_index("name")
+    assert table.index.tolist() == ["tile", "vsr"], "ours first"
+    assert table.loc["vsr", "q50"] == pytest.approx(0.505)
+    assert table.loc["tile", "q25"] == pytest.approx(0.055)
+
+
+def test_scenes_state_the_evidence(every_figure, example):
+    table = every_figure["scenes"].table
+    assert table.loc[0, ["x1", "y1", "x2", "y2"]].tolist() == example["boxes"][0]
+    assert table.loc[0, "relative_area"] == pytest.approx(100 / 4800)
+    assert "(2.1 %)" in every_figure["scenes"].axes[0].get_xlabel()
+    unannotated = figures.plot_scenes([{**example, "boxes": []}])
+    assert unannotated.table["x1"].isna().all()
+    with pytest.raises(ValueError, match="no examples"):
+        figures.plot_scenes([])
+
+
+def test_scenes_take_examples_as_objects(example):
+    assert len(figures.plot_scenes([SimpleNamespace(**example)]).table) == 1
+
+
+def test_trajectory_shows_exactly_the_evidence_that_was_shown(every_figure):
+    picture, crop, _ = every_figure["one"].axes
+    assert (*crop.get_xlim(), *crop.get_ylim()) == (5.0, 40.0, 30.0, 5.0)
+    assert crop.get_title(loc="left") == "crop, 18 % of the picture"
+    corners = {
+        (patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height()) for patch in picture.patches
+    }
+    assert corners == {(10.0, 10.0, 10.0, 10.0), (5.0, 5.0, 35.0, 25.0)}
+    table = every_figure["arms"].table
+    assert table["name"].tolist() == ["base", "SRPO", "SRPO"]
+    assert table["turn"].tolist() == [1, 1, 2]
+    assert table["x2"].fillna(0).tolist() == [0.0, 40.0, 0.0]
+    assert every_figure["arms"].axes[1].get_title(loc="left") == "no box: whole picture"
+
+
+# ------------------------------------------------------------------------------------------------ the paper's
+# numbers
+
+
+def test_paper_results_are_the_papers():
+    results = paper_results()
+    assert results["value"].notna().all()
+    assert results["value"].dtype == np.float64
+    high = results[results["table"] == "High-resolution"].pivot(
+        index="model", columns="benchmark", values="value"
+    )
+    assert high.loc["Ground-R1"].to_dict() == {"HR-Bench-4K": 75.0, "HR-Bench-8K": 71.1, "V*": 87.4}
+    average = results.query("table == 'VisCoT' and benchmark == 'AVG'").set_index("model")["value"]
+    assert (average["Ground-R1"], average["Qwen2.5-VL-7B"]) == (81.7, 72.5)
+
+
+def test_the_papers_numbers_are_labelled_as_the_papers(every_figure):
+    table = every_figure["paper"].table
+    ours = table["panel"] == "This kit, tiny model: generated scenes"
+    assert table.loc[~ours, "panel"].str.startswith("Paper, 7B").all()
+    assert table.loc[ours, "benchmark"].unique().tolist() == [*SCALES, "all"]
+    v3 = table.query("benchmark == 'V*'").set_index("arm")["value"].to_dict()
+    assert v3 == {"base": 75.5, "GRPO": 85.3, "SRPO": 87.4}, "v3's Ground-R1 is trained with SRPO"
+    assert set(table.query("panel.str.contains('v2')", engine="python")["arm"]) == {"base", "GRPO"}
+    assert len(figures.plot_paper_results(paper_results()).axes) == 2
