@@ -127,7 +127,9 @@ def plot_scale_bias(
             for row, name in enumerate(BIAS_ROWS):
                 _scale_lines(grid[row, column], drawn[drawn["arm"] == arm], name)
         for row, (name, label) in enumerate(BIAS_ROWS.items()):
-            grid[row, 0].set_ylabel(label)
+            # Sorted by the annotation, the share is one of questions, whatever was drawn.
+            shown = label if area == "relative_area" else label.replace("boxes", "trajectories")
+            grid[row, 0].set_ylabel(shown)
             if name == "share":
                 per_cent_axis(grid[row, 0])
             if name in ("share", "iou"):

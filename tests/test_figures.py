@@ -236,6 +236,7 @@ def test_scale_bias_by_annotation_and_without_iou():
     figure = figures.plot_scale_bias({"SRPO": table}, area="true_area")
     assert figure.legends[0].get_title().get_text() == "area of the annotated evidence, share of the picture"
     assert [text.get_text() for text in figure.axes[3].texts] == ["no annotated evidence"]
+    assert figure.axes[2].get_ylabel() == "share of trajectories"
 
 
 def test_accuracy_bars_and_whiskers_are_the_table(every_figure, accuracy):
