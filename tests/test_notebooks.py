@@ -1,10 +1,12 @@
 """The notebooks: what each must look like (static), and that each runs under papermill (marker `notebooks`)."""
 
 import ast
+import math
 import re
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 
 from groundr1.notebooks import recorded, run_notebook
@@ -16,8 +18,18 @@ MAX_CELLS = 40
 MAX_LINES = 12
 SHELL_LINE = re.compile(r"^\s*[!%]", re.MULTILINE)
 
-# Parameters with which each notebook finishes in a minute or two; they read what the earlier ones wrote.
-SMOKE: dict[str, dict[str, object]] = {}
+# Parameters with which each notebook finishes in seconds; they read what the earlier ones wrote.
+SMOKE: dict[str, dict[str, object]] = {
+    "01_data_preparation": {
+        "train_data": {"scenes": 24, "seed": 1},
+        "heldout_data": {"scenes": 9, "seed": 1, "split": "heldout"},
+        "num_shown": 3,
+    },
+    "02_training": {"steps": 2, "prompts_per_step": 2, "num_groundings": 2, "save_every": 1, "window": 1},
+    "03_training_curves": {"window": 1},
+    "04_scale_bias": {"window": 1, "points": 1},
+    "05_benchmarks": {"batch_size": 8},
+}
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -119,17 +131,43 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("notebooks")
 
 
+def declared_outputs(path: Path) -> list[str]:
+    """Paths that cell 0 states under Outputs, as glob patterns: `runs/<name>/<arm>` is runs/default/*."""
+    text = nbformat.read(path, as_version=4).cells[0].source
+    outputs = text.partition("**Outputs.**")[2].partition("\n\n")[0]
+    patterns = [
+        each.replace("<name>", "default") for each in re.findall(r"`((?:runs|figures)/[^`]+)`", outputs)
+    ]
+    return [re.sub(r"<[^>]+>", "*", pattern).rstrip("/") for pattern in patterns]
+
+
 @pytest.mark.notebooks
 @each_notebook
 def test_runs_with_smoke_parameters_and_records_results(path: Path, workplace: Path):
     folders = {"runs": str(workplace / "runs"), "figures": str(workplace / "figures")}
     parameters = {name: folder for name, folder in folders.items() if name in notebook_parameters(path)}
-    executed = run_notebook(path, workplace / "executed", parameters | SMOKE.get(path.stem, {}))
-    assert recorded(executed), "a notebook ends by recording its results"
-    errors = [
-        output
-        for cell in code_cells(executed)
-        for output in cell.outputs
-        if output.output_type == "stream" and output.name == "stderr" and "Traceback" in output.text
+    executed = run_notebook(path, workplace / "executed", parameters | SMOKE[path.stem])
+    results = recorded(executed)
+    numbers = {name: value for name, value in results.items() if isinstance(value, int | float)}
+    assert numbers and all(math.isfinite(value) for value in numbers.values())
+    patterns = declared_outputs(path)
+    assert patterns
+    for pattern in patterns:
+        for suffix in (".png", ".csv") if pattern.startswith("figures/") else ("",):
+            assert list(workplace.glob(pattern + suffix)), (
+                f"{pattern}{suffix} is declared and was not written"
+            )
+    streams = [
+        output for cell in code_cells(executed) for output in cell.outputs if output.output_type == "stream"
     ]
-    assert not errors
+    assert not [stream.text for stream in streams if "Traceback" in stream.text]
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("path", NOTEBOOKS[1:], ids=lambda path: path.stem)
+def test_alone_it_says_which_notebook_to_run_first(path: Path, tmp_path: Path):
+    with pytest.raises(
+        papermill.PapermillExecutionError, match="FileNotFoundError.*Run notebooks/0[12]_.* first"
+    ):
+        run_notebook(path, tmp_path / "executed", {"runs": str(tmp_path / "runs")})
+    assert not (tmp_path / "runs").exists()
