@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from groundr1.chat import Chat
-from groundr1.generation import Session
 from groundr1.prompts import PROMPTS
 from groundr1.tiny import TinyProcessor, build_processor, build_tokenizer, tiny_config
+from groundr1.trajectory import Trajectory
 
 QUESTIONS = ("What is on the red tile?", "What is written at the blue mark?", "Where is it?", "Which?")
 
@@ -113,7 +112,18 @@ def talking_model() -> Qwen2_5_VLForConditionalGeneration:
     return Qwen2_5_VLForConditionalGeneration.from_pretrained(model_folder(), dtype=torch.float32).eval()
 
 
-def session(model: nn.Module) -> Session:
-    """A session as rollouts make it."""
-    chat = Chat(processor(), PROMPTS["short"])
-    return Session(model, chat.end_ids(model), chat.banned_ids)
+def banned_ids() -> list[int]:
+    """Tokens that rollouts never sample."""
+    return Chat(processor(), PROMPTS["short"]).banned_ids
+
+
+def model_turns(trajectory: Trajectory) -> list[list[int]]:
+    """The runs of sampled tokens in a completion."""
+    turns, last = [], 0
+    for token, sampled in zip(trajectory.token_ids, trajectory.loss_mask, strict=True):
+        if sampled and not last:
+            turns.append([])
+        if sampled:
+            turns[-1].append(token)
+        last = sampled
+    return turns

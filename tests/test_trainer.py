@@ -12,7 +12,6 @@ import torch
 from datasets import Dataset
 from trl import GRPOTrainer
 
-from groundr1 import trl_hooks
 from groundr1.data import EXAMPLE_FEATURES
 from groundr1.model import lora_config
 from groundr1.srpo import grpo_advantages, srpo_advantages
@@ -79,62 +78,6 @@ def moved(trainer: SRPOTrainer, before: dict[str, torch.Tensor]) -> set[str]:
 
 def weights(trainer: SRPOTrainer) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in trainer.model.state_dict().items()}
-
-
-def test_the_hooks_of_trl_are_there() -> None:
-    trl_hooks.check_trl()
-    for name in trl_hooks.TRL_HOOKS:
-        assert name in vars(SRPOTrainer), "no longer overridden: take it off the list"
-
-
-def test_another_trl_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(trl_hooks.trl, "__version__", "1.17.0")
-    monkeypatch.setattr(GRPOTrainer, "_generate", lambda self, prompts, more: None)
-    with pytest.raises(
-        ImportError, match=r"TRL 1\.17\.0 is installed, where _generate .*pip install 'trl==1\.16\.\*'"
-    ):
-        trl_hooks.check_trl()
-
-
-CONFIG_CASES = [
-    ({"advantage": "ppo"}, "advantage='ppo'"),
-    ({"num_groundings": 0}, "num_groundings=0"),
-    ({"max_crops": -1}, "max_crops=-1"),
-    ({"num_scale_bins": 2.5}, r"num_scale_bins=2\.5"),
-    ({"num_generations": 6}, "num_generations=6.* is 8"),
-    ({"per_device_train_batch_size": 12}, r"generation_batch_size \(12\).*\(8\)"),
-    ({"top_k": 5}, "top_k=5"),
-    ({"use_vllm": True}, "use_vllm=True"),
-]
-
-
-@pytest.mark.parametrize(("settings", "words"), CONFIG_CASES)
-def test_contradictory_settings_are_named(settings, words) -> None:
-    with pytest.raises(ValueError, match=words):
-        SRPOConfig("out", bf16=False, **settings)
-
-
-def test_a_prompts_trajectories_stay_on_one_process(monkeypatch) -> None:
-    monkeypatch.setattr(SRPOConfig, "world_size", 2)
-    with pytest.raises(ValueError, match="per_device_train_batch_size=12.*group size 8.*multiple of 8"):
-        SRPOConfig("out", bf16=False, per_device_train_batch_size=12)
-
-
-def test_config_defaults_are_the_papers() -> None:
-    config = SRPOConfig("out", bf16=False)
-    assert (config.num_groundings, config.num_answers, config.num_generations, config.num_scale_bins) == (
-        4,
-        2,
-        8,
-        3,
-    )
-    assert (config.advantage, config.max_crops, config.freeze_vision, config.loss_type) == (
-        "srpo",
-        1,
-        True,
-        "grpo",
-    )
-    assert config.max_completion_length == 2 * 512
 
 
 def test_loss_is_on_exactly_the_model_turns() -> None:
