@@ -8,7 +8,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from groundr1.boxes import Box
 from groundr1.chat import Chat
-from groundr1.data.drawing import KINDS, draw_scene
+from groundr1.data.drawing import COLOURS, KINDS, draw_scene
 from groundr1.parsing import parse_turn
 from groundr1.pretrain import loop
 from groundr1.pretrain.curriculum import (
@@ -17,11 +17,13 @@ from groundr1.pretrain.curriculum import (
     Conversations,
     Mix,
     as_seen,
+    cell_targets,
     loosen,
     normalise,
     patchify,
 )
-from groundr1.pretrain.vision import Heads, cell_targets, warm_up_loss
+from groundr1.pretrain.losses import batch_loss, number_targets
+from groundr1.pretrain.vision import Heads, warm_up_loss
 from groundr1.pretrain.vision import batches as view_batches
 from groundr1.prompts import PROMPTS
 from groundr1.tiny import build_processor, build_tokenizer, tiny_config
@@ -95,14 +97,16 @@ def test_cell_targets_lead_back_to_the_box(kind):
     scene = draw_scene(kind, 3)
     present, corners = cell_targets(scene)
     assert present.sum(0).astype(bool).sum() == len(scene.objects), "every thing lies on a cell"
-    for index, colour in enumerate(loop.COLOURS):
+    for index, colour in enumerate(COLOURS):
         for cell in np.flatnonzero(present[:, index]):
             centre = np.array([cell % 4, cell // 4, cell % 4, cell // 4]) * 28 + 14
-            np.testing.assert_allclose(corners[cell, index] * 28 + centre, np.array(scene.objects[colour]) / 4, atol=1e-4)
+            np.testing.assert_allclose(
+                corners[cell, index] * 28 + centre, np.array(scene.objects[colour]) / 4, atol=1e-4
+            )
 
 
 def test_a_coordinate_is_blurred_and_a_word_is_not(processor):
-    targets = loop.number_targets(processor, 512, blur=1.0)
+    targets = number_targets(processor, 512, blur=1.0)
     torch.testing.assert_close(targets.sum(1), torch.ones(512))
     ids = processor.tokenizer.convert_tokens_to_ids(["39", "40", "41"])
     left, middle, right = targets[ids[1]][ids].tolist()
@@ -122,23 +126,25 @@ def test_the_learning_rate_rises_then_falls_to_the_end_of_its_stage():
 
 def test_both_losses_fall_on_a_batch_seen_again(processor):
     torch.manual_seed(0)
-    model = Qwen2_5_VLForConditionalGeneration(tiny_config(processor.tokenizer))
+    config = tiny_config(processor.tokenizer)
+    config.text_config._attn_implementation = "eager"
+    model = Qwen2_5_VLForConditionalGeneration(config)
     heads = Heads(128)
     optimizer = torch.optim.AdamW([*model.parameters(), *heads.parameters()], lr=1e-3)
     views = next(view_batches(processor, 4, seed=1, rank=0, processes=1))
     talks = first_batch(processor, talk=4)
-    targets = loop.number_targets(processor, model.config.text_config.vocab_size, 1.0)
+    targets = number_targets(processor, model.config.text_config.vocab_size, 1.0)
     losses = []
     for _ in range(12):
         seen, _ = warm_up_loss(model, heads, views)
-        said, parts = loop.batch_loss(model, talks, targets, processor)
+        said, parts = batch_loss(model, heads, talks, targets, processor)
         (seen + said).backward()
         optimizer.step()
         optimizer.zero_grad()
         losses.append((seen.item(), said.item()))
     assert losses[-1][0] < 0.7 * losses[0][0]
     assert losses[-1][1] < 0.7 * losses[0][1]
-    assert set(parts) == {"right", "coordinate"}
+    assert set(parts) == {"right", "coordinate", "place", "attention", "target"}
 
 
 def test_a_pretraining_that_was_killed_goes_on_and_saves_a_model(processor, tmp_path, monkeypatch):

@@ -18,13 +18,14 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from groundr1.boxes import Box, clip, rescale
 from groundr1.cropping import crop_evidence
-from groundr1.data.drawing import KINDS, Query, Scene, draw_scene
+from groundr1.data.drawing import COLOURS, KINDS, Query, Scene, draw_scene
 from groundr1.prompts import PROMPTS
 from groundr1.tiny import VIEW_SIDE, TinyProcessor
 
 # Scenes of pretraining come from a range of seeds of its own, after those of make_scenes' two splits.
 SEED_START = 2**33
 
+CELL = 28  # view pixels a merged token covers
 ANSWER_WEIGHT, COORDINATE_WEIGHT, TEMPLATE_WEIGHT = 8.0, 2.0, 0.2
 THOUGHTS = {"tile": "find the tile", "print": "find the mark", "relation": "find both"}
 
@@ -78,6 +79,30 @@ def as_seen(image: Image.Image) -> np.ndarray:
         image.height, image.width, factor=28, min_pixels=VIEW_SIDE**2, max_pixels=VIEW_SIDE**2
     )
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def cell_targets(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """What the tokens of a square view should say.
+
+    Returns:
+        ``(16, colours)`` float32, 1 where the token lies on the thing of that colour, and ``(16, colours, 4)`` float32,
+        the corners of that thing from the token's centre, in cells.
+    """
+    side = VIEW_SIDE // CELL
+    centres = (
+        np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2) + 0.5
+    ) * CELL  # x, y
+    present = np.zeros((side * side, len(COLOURS)), dtype=np.float32)
+    corners = np.zeros((side * side, len(COLOURS), 4), dtype=np.float32)
+    for index, colour in enumerate(COLOURS):
+        if colour not in scene.objects:
+            continue
+        box = rescale(scene.objects[colour], scene.image.size, (VIEW_SIDE, VIEW_SIDE))
+        low, high = centres - CELL / 2, centres + CELL / 2
+        overlap = np.clip(np.minimum(high, box[2:]) - np.maximum(low, box[:2]), 0, None).prod(1)
+        present[:, index] = overlap > 0.2 * min(box.area, CELL**2)
+        corners[:, index] = (np.asarray(box)[None] - np.tile(centres, 2)) / CELL
+    return present, corners
 
 
 def loosen(box: Box, size: tuple[int, int], rng: np.random.Generator) -> Box:
@@ -148,6 +173,7 @@ class Conversations:
         )
         sample = _Sample(self)
         sample.user(view, prompt)
+        sample.box_view, sample.scene, sample.question = box_view, scene, query.question
         sample.box(box_view, THOUGHTS[scene.kind])
         return sample, box_view, view_size
 
@@ -162,7 +188,16 @@ class Conversations:
             weights[row, : len(sample.ids)] = sample.weights
             mask[row, : len(sample.ids)] = 1
         pictures = [picture for sample in samples for picture in sample.pictures]
+        pointing = [row for row, sample in enumerate(samples) if sample.scene is not None]
+        cells = [cell_targets(samples[row].scene) for row in pointing]
         return {
+            "pointing": torch.tensor(pointing),
+            "present": torch.from_numpy(np.stack([present for present, _ in cells] or [np.zeros((16, 8))])),
+            "corners": torch.from_numpy(
+                np.stack([corners for _, corners in cells] or [np.zeros((16, 8, 4))])
+            ),
+            "boxes": torch.tensor([samples[row].box_view for row in pointing]),
+            "asked": torch.tensor([[float(c in samples[row].question) for c in COLOURS] for row in pointing]),
             "input_ids": torch.from_numpy(ids),
             "attention_mask": torch.from_numpy(mask),
             "weights": torch.from_numpy(weights),
@@ -177,6 +212,9 @@ class _Sample:
 
     def __init__(self, stream: Conversations):
         self.stream, self.ids, self.weights, self.pictures = stream, [], [], []
+        self.box_view: Box | None = None  # the box of the first turn
+        self.scene: Scene | None = None  # of which the first picture is the view
+        self.question = ""  # about that scene
 
     def _add(self, text: str, weight: float) -> None:
         ids = self.stream.processor.tokenizer.encode(text, add_special_tokens=False)

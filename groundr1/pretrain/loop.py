@@ -12,23 +12,20 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from groundr1.data.drawing import COLOURS, RELATIONS, WORDS
 from groundr1.pretrain.curriculum import (
-    ANSWER_WEIGHT,
-    COORDINATE_WEIGHT,
     THOUGHTS,
     Conversations,
     Mix,
-    normalise,
 )
+from groundr1.pretrain.losses import batch_loss, number_targets
 from groundr1.pretrain.vision import Heads, warm_up_loss
 from groundr1.pretrain.vision import batches as view_batches
 from groundr1.prompts import PROMPTS
-from groundr1.tiny import VIEW_SIDE, TinyProcessor, build_processor, build_tokenizer, tiny_config
+from groundr1.tiny import VIEW_SIDE, build_processor, build_tokenizer, tiny_config
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +50,9 @@ class Stage:
 
 STAGES = (
     Stage(steps=1800, mix=None, start=4e-3, end=1.5e-3),
-    Stage(steps=1500, mix=Mix(read=16, point=32, talk=8, loose=0.0), start=3e-3, end=1.5e-3, blur=1.5),
-    Stage(steps=900, mix=Mix(read=8, point=16, talk=24, loose=0.0), start=1.5e-3, end=5e-4),
-    Stage(steps=500, mix=Mix(read=8, point=8, talk=32, loose=0.4), start=5e-4, end=5e-5),
+    Stage(steps=1500, mix=Mix(read=8, point=48, talk=0, loose=0.0), start=4e-3, end=2e-3, blur=1.5),
+    Stage(steps=600, mix=Mix(read=8, point=16, talk=24, loose=0.0), start=2e-3, end=5e-4),
+    Stage(steps=400, mix=Mix(read=8, point=8, talk=32, loose=0.4), start=5e-4, end=5e-5),
 )
 VIEWS = 20  # a step of the warm-up
 WARM_UP = 50  # steps at the start of a stage during which the learning rate rises
@@ -89,7 +86,7 @@ class Optimizers:
     def __init__(self, model: nn.Module, heads: nn.Module):
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in [*model.named_parameters(), *heads.named_parameters()]:
-            is_matrix = parameter.ndim == 2 and "embed" not in name and not name.startswith(("where", "what"))
+            is_matrix = parameter.ndim == 2 and "embed" not in name and name.count(".") > 1
             groups.setdefault((is_matrix, "visual" in name), []).append(parameter)
         settings = {"lr": 1e-3, "weight_decay": 0.02}
         matrices = [{"params": ps, "vision": vision} for (matrix, vision), ps in groups.items() if matrix]
@@ -112,47 +109,6 @@ class Optimizers:
                 group["lr"] = rate * factor * (vision_rate if group["vision"] else 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-
-
-def number_targets(processor: TinyProcessor, vocab_size: int, blur: float) -> torch.Tensor:
-    """Target distributions by token id: one-hot, but a number's is a Gaussian over the numbers 0-112.
-
-    Returns:
-        ``(vocab_size, vocab_size)`` float32, rows sum to 1.
-    """
-    targets = torch.eye(vocab_size)
-    ids = torch.tensor(processor.tokenizer.convert_tokens_to_ids([str(n) for n in range(VIEW_SIDE + 1)]))
-    distance = torch.arange(VIEW_SIDE + 1.0)[:, None] - torch.arange(VIEW_SIDE + 1.0)
-    spread = torch.exp(-0.5 * (distance / blur) ** 2)
-    targets[ids[:, None], ids] = spread / spread.sum(1, keepdim=True)
-    return targets
-
-
-def batch_loss(
-    model: Qwen2_5_VLForConditionalGeneration, batch: dict, targets: torch.Tensor, processor: TinyProcessor
-) -> tuple[torch.Tensor, dict[str, float]]:
-    """Weighted cross-entropy on the model's turns, and the means over answers and coordinates.
-
-    A digit answer is no coordinate: its target stays one-hot.
-    """
-    hidden = model.model(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        mm_token_type_ids=batch["mm_token_type_ids"],
-        pixel_values=normalise(batch["patches"], processor),
-        image_grid_thw=batch["image_grid_thw"],
-    ).last_hidden_state
-    weights = batch["weights"][:, 1:]
-    kept = weights > 0
-    labels, weights = batch["input_ids"][:, 1:][kept], weights[kept]
-    log_probs = F.log_softmax(model.lm_head(hidden[:, :-1][kept]), dim=-1)  # (kept tokens, vocabulary)
-    exact = -log_probs.gather(1, labels[:, None])[:, 0]
-    spread = -(targets[labels] * log_probs).sum(1)
-    is_answer, is_coordinate = weights == ANSWER_WEIGHT, weights == COORDINATE_WEIGHT
-    right = (log_probs.argmax(1) == labels)[is_answer].float().mean()
-    parts = {"right": right.item(), "coordinate": spread[is_coordinate].mean().item()}
-    losses = torch.where(is_coordinate, spread, exact)
-    return (losses * weights).sum() / weights.sum(), parts
 
 
 def pretrain(out: Path, *, seed: int, processes: int = 2, save_every: int = 500) -> Path:
@@ -185,7 +141,9 @@ def _run(rank: int, processes: int, out: Path, seed: int, save_every: int) -> No
     torch.distributed.init_process_group("gloo", store=rendezvous, rank=rank, world_size=processes)
     torch.manual_seed(seed)
     processor = build_processor(build_tokenizer(corpus()))
-    model = Qwen2_5_VLForConditionalGeneration(tiny_config(processor.tokenizer)).train()
+    config = tiny_config(processor.tokenizer)
+    config.text_config._attn_implementation = "eager"  # the only one that gives attention weights
+    model = Qwen2_5_VLForConditionalGeneration(config).train()
     heads = Heads(model.config.text_config.hidden_size)
     optimizers = Optimizers(model, heads)
     parts = {"model": model, "heads": heads, "muon": optimizers.muon, "adamw": optimizers.adamw}
@@ -238,7 +196,7 @@ def _losses(stage, model, heads, processor, **stream) -> Iterator[tuple[torch.Te
         if stage.mix is None:
             loss, parts = warm_up_loss(model, heads, batch)
         else:
-            loss, parts = batch_loss(model, batch, targets, processor)
+            loss, parts = batch_loss(model, heads, batch, targets, processor)
         for name, value in parts.items():
             means[name] = value if name not in means else 0.98 * means[name] + 0.02 * value
         yield loss, {name: f"{value:.3f}" for name, value in means.items()}

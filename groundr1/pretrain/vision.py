@@ -12,47 +12,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from groundr1.boxes import Box, rescale
+from groundr1.boxes import Box
 from groundr1.cropping import crop_evidence
 from groundr1.data.drawing import COLOURS, KINDS, WORDS, Scene, draw_scene
-from groundr1.pretrain.curriculum import SEED_START, as_seen, loosen, normalise, patchify
+from groundr1.pretrain.curriculum import CELL, SEED_START, as_seen, cell_targets, loosen, normalise, patchify
 from groundr1.tiny import VIEW_SIDE, TinyProcessor
 
 CLASSES = (*(str(digit) for digit in range(10)), *WORDS)
-CELL = 28  # view pixels a merged token covers
 
 
 class Heads(nn.Module):
-    """Linear read-outs of merged image features: where each colour is, and what is written."""
+    """Linear read-outs that only pretraining has.
+
+    ``where`` and ``what`` read merged image features: where each colour is, and what is written. ``place`` reads the
+    language model's states at the image tokens: where each colour is in the whole view; ``target`` its state at the
+    end of the prompt: the box that the question is about.
+    """
 
     def __init__(self, width: int):
         super().__init__()
         self.where = nn.Linear(width, len(COLOURS) * 5)
         self.what = nn.Linear(width, len(CLASSES))
-
-
-def cell_targets(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """What the tokens of a square view should say.
-
-    Returns:
-        ``(16, colours)`` float32, 1 where the token lies on the thing of that colour, and ``(16, colours, 4)`` float32,
-        the corners of that thing from the token's centre, in cells.
-    """
-    side = VIEW_SIDE // CELL
-    centres = (
-        np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2) + 0.5
-    ) * CELL  # x, y
-    present = np.zeros((side * side, len(COLOURS)), dtype=np.float32)
-    corners = np.zeros((side * side, len(COLOURS), 4), dtype=np.float32)
-    for index, colour in enumerate(COLOURS):
-        if colour not in scene.objects:
-            continue
-        box = rescale(scene.objects[colour], scene.image.size, (VIEW_SIDE, VIEW_SIDE))
-        low, high = centres - CELL / 2, centres + CELL / 2
-        overlap = np.clip(np.minimum(high, box[2:]) - np.maximum(low, box[:2]), 0, None).prod(1)
-        present[:, index] = overlap > 0.2 * min(box.area, CELL**2)
-        corners[:, index] = (np.asarray(box)[None] - np.tile(centres, 2)) / CELL
-    return present, corners
+        self.place = nn.Linear(width, len(COLOURS) * 4 + 2)
+        self.target = nn.Linear(width, 4)
 
 
 def batches(
