@@ -47,7 +47,9 @@ def test_tags_are_single_tokens_that_stay_in_decoded_text(processor):
         assert processor.tokenizer.decode(processor.tokenizer.encode(tag), skip_special_tokens=True) == tag
 
 
-@pytest.mark.parametrize(("size", "view"), [((448, 448), (112, 112)), ((40, 40), (112, 112)), ((400, 100), (224, 56))])
+@pytest.mark.parametrize(
+    ("size", "view"), [((448, 448), (112, 112)), ((40, 40), (112, 112)), ((400, 100), (224, 56))]
+)
 def test_every_picture_is_seen_at_about_the_same_number_of_pixels(processor, size, view):
     inputs = processor(text=["<|vision_start|><|image_pad|><|vision_end|>"], images=[Image.new("RGB", size)])
     _, height, width = np.asarray(inputs["image_grid_thw"])[0]
@@ -56,7 +58,9 @@ def test_every_picture_is_seen_at_about_the_same_number_of_pixels(processor, siz
 
 
 def test_pixel_limits_move_the_view():
-    inputs = load_processor("tiny", min_pixels=3136, max_pixels=56 * 56).image_processor([Image.new("RGB", (448, 448))])
+    inputs = load_processor("tiny", min_pixels=3136, max_pixels=56 * 56).image_processor(
+        [Image.new("RGB", (448, 448))]
+    )
     assert np.asarray(inputs["image_grid_thw"]).tolist() == [[1, 4, 4]]
     with pytest.raises(ValueError, match="min_pixels=9 exceeds max_pixels=4"):
         load_processor("tiny", min_pixels=9, max_pixels=4)

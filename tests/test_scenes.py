@@ -9,7 +9,16 @@ from PIL import Image
 from groundr1.boxes import Box, relative_area
 from groundr1.data import make_scenes
 from groundr1.data.areas import QUANTILE_LEVELS, load_area_quantiles
-from groundr1.data.drawing import AREA_LIMITS, AREA_SETS, COLOURS, KINDS, RELATIONS, WORDS, area_pool, draw_scene
+from groundr1.data.drawing import (
+    AREA_LIMITS,
+    AREA_SETS,
+    COLOURS,
+    KINDS,
+    RELATIONS,
+    WORDS,
+    area_pool,
+    draw_scene,
+)
 from groundr1.data.example import EXAMPLE_FEATURES
 from groundr1.data.scenes import SPLIT_STARTS
 
@@ -58,7 +67,11 @@ def test_no_scenes_are_an_empty_dataset_with_the_schema():
 
 def test_splits_draw_from_disjoint_ranges_of_seeds():
     seeds = {
-        split: {int(each.rpartition("-")[2]) for seed in (0, 1, 2**20) for each in make(2, seed=seed, split=split)["id"]}
+        split: {
+            int(each.rpartition("-")[2])
+            for seed in (0, 1, 2**20)
+            for each in make(2, seed=seed, split=split)["id"]
+        }
         for split in SPLIT_STARTS
     }
     assert max(seeds["train"]) < SPLIT_STARTS["heldout"] <= min(seeds["heldout"])
@@ -98,7 +111,9 @@ def test_the_area_pool_is_the_committed_quantiles():
     pool = area_pool("print")
     assert low <= pool.min() <= pool.max() <= high
     inside = [v for v in values if low <= v <= high]
-    assert all(np.isclose(pool, value, rtol=1e-6).any() for value in inside), "grid points of the quantile functions"
+    assert all(np.isclose(pool, value, rtol=1e-6).any() for value in inside), (
+        "grid points of the quantile functions"
+    )
     assert len(QUANTILE_LEVELS) == len(values) / len(AREA_SETS["print"])
 
 
