@@ -51,8 +51,8 @@ class Stage:
 STAGES = (
     Stage(steps=1800, mix=None, start=4e-3, end=1.5e-3),
     Stage(steps=1500, mix=Mix(read=8, point=48, talk=0, loose=0.0), start=4e-3, end=2e-3, blur=1.5),
-    Stage(steps=600, mix=Mix(read=8, point=16, talk=24, loose=0.0), start=2e-3, end=5e-4),
-    Stage(steps=400, mix=Mix(read=8, point=8, talk=32, loose=0.4), start=5e-4, end=5e-5),
+    Stage(steps=500, mix=Mix(read=8, point=16, talk=24, loose=0.0), start=2e-3, end=8e-4),
+    Stage(steps=500, mix=Mix(read=12, point=8, talk=32, loose=0.8), start=1e-3, end=1e-4),
 )
 VIEWS = 20  # a step of the warm-up
 WARM_UP = 50  # steps at the start of a stage during which the learning rate rises

@@ -123,11 +123,17 @@ A real `Qwen2_5_VLForConditionalGeneration` of {parameters:.1f} million paramete
 width 96, 3 layers), pretrained on generated scenes by `python -m groundr1.pretrain`. It reads single digits and ten
 words, points at coloured things, and knows nothing else: a research instrument, not a language model.
 It sees pictures of 448 x 448 pixels at 112 x 112, so that small writing is legible only in a crop of the original.
+These weights came out of one run of that recipe, seed 0, on two CPU cores, that was stopped and changed on its way: see "How these weights were made".
 
 Measured on {scenes} held-out scenes (`python -m groundr1.pretrain.measure --scenes {scenes}`), by the scale of the
 annotated evidence (small under 10 % of the picture, large over 30 %):
 
 {table}
+
+## How these weights were made
+The committed recipe is what the run ended with. Up to step 3,500 of 4,300 the writing in the scenes was larger (a tile's digit three tenths of its side, now a fifth); the
+200 steps after the warm-up were made twice, first with 16 reading, 32 pointing and 8 talking conversations and no loss on places, then with read-outs of place but no
+supervised attention. Running the recipe from nothing gives a model of the same kind, not these bytes.
 """
 
 
