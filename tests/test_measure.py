@@ -4,7 +4,7 @@ import pytest
 
 from groundr1.data import make_scenes
 from groundr1.data.drawing import KINDS
-from groundr1.model import load_model, load_processor
+from groundr1.model import TINY_PATH, load_model, load_processor
 from groundr1.pretrain import measure as module
 from groundr1.pretrain.measure import measure
 
@@ -36,15 +36,37 @@ def test_it_points_loosely_at_every_scale(figures):
     """Bounds a little under the model card's, which are over 1,000 scenes: these are 120."""
     pointing = figures.loc["IoU of the greedy box with the true region"]
     assert pointing["small"] >= 0.25 and pointing["medium"] >= 0.35 and pointing["large"] >= 0.45
-    drawn = [figures.loc[f"boxes drawn {scale}, temperature 1", "all"] for scale in ("small", "medium", "large")]
+    drawn = [
+        figures.loc[f"boxes drawn {scale}, temperature 1", "all"] for scale in ("small", "medium", "large")
+    ]
     assert min(drawn) > 0.1
     assert sum(drawn) == pytest.approx(1)
     assert figures.loc["boxes that hold the true region and stay under 10 %, temperature 1", "small"] >= 0.1
 
 
-def test_the_card_is_written_with_the_table(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["measure", "--scenes", str(len(KINDS)), "--card", str(tmp_path / "README.md")])
+def test_the_table_goes_between_the_marks_of_a_card(tmp_path, monkeypatch):
+    card = tmp_path / "README.md"
+    card.write_text("about\n<!-- measured -->\nold\n<!-- end -->\nmore\n", encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["measure", "--scenes", str(len(KINDS)), "--card", str(card)])
     module.main()
-    card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "answers right from a tight crop" in card
-    assert "3 held-out scenes" in card
+    text = card.read_text(encoding="utf-8")
+    assert text.startswith(
+        "about\n<!-- measured -->\n`python -m groundr1.pretrain.measure --scenes 3 --seed 0`"
+    )
+    assert "| answers right from a tight crop of the true region |" in text
+    assert text.endswith("<!-- end -->\nmore\n")
+    assert "old" not in text
+
+
+def test_a_card_without_marks_is_left_alone(tmp_path):
+    card = tmp_path / "README.md"
+    card.write_text("about", encoding="utf-8")
+    with pytest.raises(ValueError, match="lacks the marks"):
+        module.write_into_card(card, "table", "command")
+    assert card.read_text(encoding="utf-8") == "about"
+
+
+def test_the_committed_card_has_the_measured_table():
+    card = (TINY_PATH / "README.md").read_text(encoding="utf-8")
+    assert "measure --scenes 1000" in card
+    assert "| IoU of the greedy box with the true region |" in card

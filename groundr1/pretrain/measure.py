@@ -1,6 +1,6 @@
 """What a base model can do before reinforcement: ``python -m groundr1.pretrain.measure --model tiny --scenes 1000``.
 
-Prints a table and writes the model card with ``--card``. Everything is measured on held-out scenes, whose seeds no
+Prints a table, and writes it into a model card with ``--card``. Everything is measured on held-out scenes, whose seeds no
 training scene can have. Not in the paper: our choice, because a base that cannot point collapses under either trainer.
 """
 
@@ -112,29 +112,31 @@ def _holds(trajectory: Trajectory, true_box: Box) -> bool:
     return inside and scale_of(trajectory.relative_area) == "small"
 
 
-CARD = """---
-license: apache-2.0
-library_name: transformers
-tags: [qwen2_5_vl, groundr1]
----
-# groundr1 tiny base
+MARKS = ("<!-- measured -->", "<!-- end -->")
 
-A real `Qwen2_5_VLForConditionalGeneration` of {parameters:.1f} million parameters (text width 128, 4 layers; vision
-width 96, 3 layers), pretrained on generated scenes by `python -m groundr1.pretrain`. It reads single digits and ten
-words, points at coloured things, and knows nothing else: a research instrument, not a language model.
-It sees pictures of 448 x 448 pixels at 112 x 112, so that small writing is legible only in a crop of the original.
-These weights came out of one run of that recipe, seed 0, on two CPU cores, that was stopped and changed on its way: see "How these weights were made".
 
-Measured on {scenes} held-out scenes (`python -m groundr1.pretrain.measure --scenes {scenes}`), by the scale of the
-annotated evidence (small under 10 % of the picture, large over 30 %):
+def as_markdown(table: pd.DataFrame) -> str:
+    """The table of :func:`measure` as a Markdown table."""
+    lines = ["| figure | small | medium | large | all |", "|---|---|---|---|---|"]
+    for _, row in table.iterrows():
+        form = "{:.0f}" if row["figure"] == "scenes" else "{:.3f}"
+        lines.append(
+            "| " + " | ".join([row["figure"], *(form.format(row[c]) for c in (*SCALES, "all"))]) + " |"
+        )
+    return "\n".join(lines)
 
-{table}
 
-## How these weights were made
-The committed recipe is what the run ended with. Up to step 3,500 of 4,300 the writing in the scenes was larger (a tile's digit three tenths of its side, now a fifth); the
-200 steps after the warm-up were made twice, first with 16 reading, 32 pointing and 8 talking conversations and no loss on places, then with read-outs of place but no
-supervised attention. Running the recipe from nothing gives a model of the same kind, not these bytes.
-"""
+def write_into_card(card: Path, table: str, command: str) -> None:
+    """Put a measured table, and the command that measured it, between the marks of a model card.
+
+    Raises ValueError when the card has no marks.
+    """
+    text = card.read_text(encoding="utf-8")
+    if not all(mark in text for mark in MARKS):
+        raise ValueError(f"{card} lacks the marks {' and '.join(MARKS)}; put them where the table belongs.")
+    before, after = text.split(MARKS[0])[0], text.split(MARKS[1])[1]
+    measured = f"`{command}`\n\n{table}\n"
+    card.write_text(f"{before}{MARKS[0]}\n{measured}{MARKS[1]}{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -145,23 +147,16 @@ def main() -> None:
     parser.add_argument("--model", default="tiny", help='"tiny", a folder or a Hub id')
     parser.add_argument("--scenes", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="of the held-out scenes")
-    parser.add_argument("--card", type=Path, help="write the model card to this file")
+    parser.add_argument("--card", type=Path, help="model card to write the table into")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     model, processor = load_model(arguments.model), load_processor(arguments.model)
     scenes = make_scenes(arguments.scenes, seed=arguments.seed, split="heldout")
     table = measure(model, processor, scenes)
-    lines = ["| figure | small | medium | large | all |", "|---|---|---|---|---|"]
-    for _, row in table.iterrows():
-        form = "{:.0f}" if row["figure"] == "scenes" else "{:.3f}"
-        lines.append(
-            "| " + " | ".join([row["figure"], *(form.format(row[c]) for c in (*SCALES, "all"))]) + " |"
-        )
-    logger.info("\n".join(lines))
+    logger.info(as_markdown(table))
     if arguments.card:
-        parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-        card = CARD.format(parameters=parameters, scenes=arguments.scenes, table="\n".join(lines))
-        arguments.card.write_text(card, encoding="utf-8")
+        command = f"python -m groundr1.pretrain.measure --scenes {arguments.scenes} --seed {arguments.seed}"
+        write_into_card(arguments.card, as_markdown(table), command)
 
 
 if __name__ == "__main__":
