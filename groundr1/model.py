@@ -19,7 +19,7 @@ __all__ = ["TINY_PATH", "load_model", "load_processor", "lora_config", "prompt_s
 
 TINY_PATH = Path(__file__).parent / "assets" / "tiny"
 
-# The attention and MLP projections of the language model; the vision tower stays as it is (method.md, section 6).
+# The attention and MLP projections of the language model; the vision tower stays frozen, as in the v2 code.
 LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 

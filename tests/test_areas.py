@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundr1.data import area_quantiles, load_area_quantiles, sample_areas
+from groundr1.data import area_pool, area_quantiles, load_area_quantiles
 from groundr1.data.areas import QUANTILE_LEVELS, QUANTILES_FILE
 from groundr1.data.readers import VISCOT_KINDS
 
@@ -51,25 +51,24 @@ def test_area_quantiles_by_hand(tmp_path: Path):
         area_quantiles(jsonl)
 
 
-@given(seed=st.integers(0, 2**32 - 1), num=st.integers(0, 50))
-def test_sampled_areas_stay_within_their_sets_and_repeat_with_the_seed(seed: int, num: int):
-    areas = sample_areas(np.random.default_rng(seed), ["docvqa", "vsr"], num)
-    quantiles = load_area_quantiles()
-    low, high = quantiles["docvqa"][0], max(quantiles["docvqa"][-1], quantiles["vsr"][-1])
-    assert areas.shape == (num,) and np.all(areas >= low * 0.999) and np.all(areas <= high * 1.001)
-    assert np.array_equal(areas, sample_areas(np.random.default_rng(seed), ["docvqa", "vsr"], num))
+def test_the_pool_has_the_quantiles_of_its_set():
+    pool, quantiles = area_pool(["gqa"]), load_area_quantiles()["gqa"]
+    np.testing.assert_allclose(np.quantile(pool, QUANTILE_LEVELS), quantiles, rtol=1e-9)
 
 
-def test_sampled_areas_follow_the_quantiles():
-    areas = sample_areas(np.random.default_rng(0), ["gqa"], 20_000)
-    # 20,000 draws: the share below a quartile has a standard error of 0.003
-    for level in (5, 10, 15):
-        share = np.mean(areas < load_area_quantiles()["gqa"][level])
-        assert share == pytest.approx(QUANTILE_LEVELS[level], abs=0.015)
+@given(
+    sets=st.lists(st.sampled_from(sorted(load_area_quantiles())), min_size=1, max_size=3),
+    low=st.floats(0, 0.5),
+)
+def test_the_pool_stays_within_the_limits_and_its_sets_weigh_the_same(sets: list[str], low: float):
+    whole, cut = area_pool(sets), area_pool(sets, (low, 0.5))
+    assert len(whole) == 401 * len(sets)
+    assert ((cut >= low) & (cut <= 0.5)).all()
+    assert len(cut) == ((whole >= low) & (whole <= 0.5)).sum()
 
 
-def test_sampling_from_an_unknown_set_names_the_known_ones():
+def test_an_unknown_set_names_the_known_ones():
     with pytest.raises(ValueError, match=r"\['coco'\].*docvqa"):
-        sample_areas(np.random.default_rng(0), ["coco"], 1)
+        area_pool(["coco"])
     with pytest.raises(ValueError, match="at least one"):
-        sample_areas(np.random.default_rng(0), [], 1)
+        area_pool([])

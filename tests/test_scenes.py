@@ -16,8 +16,8 @@ from groundr1.data.drawing import (
     KINDS,
     RELATIONS,
     WORDS,
-    area_pool,
     draw_scene,
+    kind_areas,
 )
 from groundr1.data.example import EXAMPLE_FEATURES
 from groundr1.data.scenes import SPLIT_STARTS
@@ -99,7 +99,7 @@ def test_areas_follow_visual_cot_within_the_legible_limits(kind):
     areas = [relative_area(draw_scene(kind, seed).queries[0].box, (448, 448)) for seed in range(300)]
     assert 0.8 * low <= min(areas)
     assert max(areas) <= 1.05 * high
-    expected = np.quantile(area_pool(kind), [0.25, 0.5, 0.75])
+    expected = np.quantile(kind_areas(kind), [0.25, 0.5, 0.75])
     drawn = np.quantile(areas, [0.25, 0.5, 0.75])
     assert np.abs(np.log(drawn / expected)).max() < 0.45
 
@@ -108,7 +108,7 @@ def test_the_area_pool_is_the_committed_quantiles():
     quantiles = load_area_quantiles()
     low, high = AREA_LIMITS["print"]
     values = np.concatenate([quantiles[name] for name in AREA_SETS["print"]])
-    pool = area_pool("print")
+    pool = kind_areas("print")
     assert low <= pool.min() <= pool.max() <= high
     inside = [v for v in values if low <= v <= high]
     assert all(np.isclose(pool, value, rtol=1e-6).any() for value in inside), (

@@ -1,6 +1,6 @@
 """Data: one `Example` form, generated scenes, and readers for the public data sets."""
 
-from groundr1.data.areas import area_quantiles, load_area_quantiles, sample_areas
+from groundr1.data.areas import area_pool, area_quantiles, load_area_quantiles
 from groundr1.data.deepeyes import read_deepeyes
 from groundr1.data.example import EXAMPLE_FEATURES, Example, Rejected, load_image
 from groundr1.data.readers import read_jsonl, read_refcoco, read_viscot
@@ -10,6 +10,7 @@ __all__ = [
     "EXAMPLE_FEATURES",
     "Example",
     "Rejected",
+    "area_pool",
     "area_quantiles",
     "load_area_quantiles",
     "load_image",
@@ -18,5 +19,4 @@ __all__ = [
     "read_jsonl",
     "read_refcoco",
     "read_viscot",
-    "sample_areas",
 ]

@@ -4,11 +4,11 @@ Ground-R1 (arXiv 2505.20272) explains the scale-driven bias by the size of the e
 scenes whose evidence has realistic sizes, we measured the 150 validation rows of each of the 13 Visual-CoT sets
 (`area_quantiles`) and keep only the resulting numbers, in `viscot_area_quantiles.csv`. No annotation row is shipped.
 
-    >>> rng = np.random.default_rng(0)
-    >>> sample_areas(rng, ["docvqa", "vsr"], 4).shape
-    (4,)
+    >>> float(area_pool(["docvqa", "vsr"]).max())
+    1.0
 """
 
+import functools
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ import pandas as pd
 
 from groundr1.boxes import Box, clip, relative_area
 
-__all__ = ["QUANTILE_LEVELS", "area_quantiles", "load_area_quantiles", "sample_areas"]
+__all__ = ["QUANTILE_LEVELS", "area_pool", "area_quantiles", "load_area_quantiles"]
 
 QUANTILES_FILE = Path(__file__).with_name("viscot_area_quantiles.csv")
 QUANTILE_LEVELS = np.round(np.linspace(0.0, 1.0, 21), 2)  # 0 (smallest box), 0.05, ..., 1 (largest box)
@@ -65,25 +65,25 @@ def area_quantiles(jsonl: str | Path) -> pd.DataFrame:
     return pd.DataFrame.from_records(records, columns=["set", "num_boxes", *columns]).set_index("set")
 
 
+@functools.cache
 def load_area_quantiles() -> dict[str, np.ndarray]:
     """Return the committed quantiles: set name -> (21,) float64 relative areas at `QUANTILE_LEVELS`, ascending."""
     table = pd.read_csv(QUANTILES_FILE, index_col="set").drop(columns="num_boxes")
     return {str(name): row.to_numpy(dtype=np.float64) for name, row in table.iterrows()}
 
 
-def sample_areas(rng: np.random.Generator, sets: Sequence[str], num: int) -> np.ndarray:
-    """Draw relative evidence areas: a set uniformly for each draw, then an area from its quantile function.
+def area_pool(sets: Sequence[str], limits: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
+    """Areas to draw from: a uniform choice of one of them follows the distribution of the sets, each weighing the same.
 
-    Between two quantiles the area is interpolated in the logarithm (not in the paper: our choice, because the areas
-    of one set span up to three orders of magnitude and a linear scale would all but lose its smallest boxes).
+    Between two quantiles an area is interpolated in the logarithm (not in the paper: our choice, because the areas of
+    one set span up to three orders of magnitude and a linear scale would all but lose its smallest boxes).
 
     Args:
-        rng: source of randomness; the same state gives the same areas.
         sets: Visual-CoT set names, for instance `["docvqa", "textvqa"]`; a name given twice weighs twice.
-        num: how many areas.
+        limits: least and greatest relative area; what lies outside is left out.
 
     Returns:
-        (num,) float64, relative areas in (0, 1].
+        (num,) float64, relative areas within the limits: 401 levels of each set, less those outside.
 
     Raises:
         ValueError: no set given, or one of them is not a Visual-CoT set.
@@ -92,10 +92,8 @@ def sample_areas(rng: np.random.Generator, sets: Sequence[str], num: int) -> np.
     unknown = sorted(set(sets) - quantiles.keys())
     if unknown or not sets:
         raise ValueError(f"Unknown Visual-CoT sets {unknown}; give at least one of {sorted(quantiles)}.")
-    chosen = rng.integers(len(sets), size=num)
-    levels = rng.random(num)
-    log_areas = [
-        np.interp(level, QUANTILE_LEVELS, np.log(quantiles[sets[index]]))
-        for index, level in zip(chosen, levels, strict=True)
-    ]
-    return np.exp(np.asarray(log_areas, dtype=np.float64))
+    levels = np.linspace(0.0, 1.0, 401)
+    pool = np.concatenate(
+        [np.exp(np.interp(levels, QUANTILE_LEVELS, np.log(quantiles[name]))) for name in sets]
+    )
+    return pool[(pool >= limits[0]) & (pool <= limits[1])]

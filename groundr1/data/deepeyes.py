@@ -1,4 +1,4 @@
-"""Reader for the DeepEyes RL data, on which Ground-R1 v3 trains (arXiv 2505.20272, section 6 of our method notes).
+"""Reader for the DeepEyes RL data, on which Ground-R1 v3 trains (arXiv 2505.20272).
 
 Three parquet files with embedded pictures, in verl's form: columns `data_source`, `prompt` (chat messages), `images`
 (encoded), `reward_model` (with `ground_truth`) and `extra_info`. Hub id `ChenShawn/DeepEyes-Datasets-47k`. The form was

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from groundr1.boxes import Box
-from groundr1.data.areas import QUANTILE_LEVELS, load_area_quantiles
+from groundr1.data.areas import area_pool
 
 KINDS = ("tile", "print", "relation")
 SIZE = 448  # pixels a side
@@ -54,22 +54,9 @@ def draw_scene(kind: str, seed: int, *, size: int = SIZE) -> Scene:
 
 
 @functools.cache
-def area_pool(kind: str) -> np.ndarray:
-    """The areas a kind draws from: Visual-CoT's, evenly over its sets, without those outside the legible limits.
-
-    Between two quantiles an area is interpolated in the logarithm, for the areas of one set span three orders of
-    magnitude.
-
-    Returns:
-        ``(num,)`` float64, relative areas within ``AREA_LIMITS[kind]``; drawing an element draws from the distribution.
-    """
-    quantiles = load_area_quantiles()
-    levels = np.linspace(0.0, 1.0, 401)
-    pool = np.concatenate(
-        [np.exp(np.interp(levels, QUANTILE_LEVELS, np.log(quantiles[name]))) for name in AREA_SETS[kind]]
-    )
-    low, high = AREA_LIMITS[kind]
-    return pool[(pool >= low) & (pool <= high)]
+def kind_areas(kind: str) -> np.ndarray:
+    """Relative evidence areas that a kind draws from: Visual-CoT's, without those that cannot be drawn legibly."""
+    return area_pool(AREA_SETS[kind], AREA_LIMITS[kind])
 
 
 def _place(rng: np.random.Generator, size: int, taken: list[Box], width: float, height: float) -> Box | None:
@@ -91,7 +78,7 @@ def _place_all(
     """Coloured places for a scene's objects; the first always fits, the others go around it or are left out."""
     num = int(rng.integers(*NUM_OBJECTS[kind], endpoint=True))
     boxes: list[Box] = []
-    for area in rng.choice(area_pool(kind), num):
+    for area in rng.choice(kind_areas(kind), num):
         aspect = float(np.exp(rng.uniform(np.log(aspects[0]), np.log(aspects[1]))))
         pixels = area * size * size
         # A wide thing may not fit at its aspect; it then takes a squarer shape of the same area.
@@ -149,7 +136,7 @@ def _draw_board(rng: np.random.Generator, size: int) -> Scene:
     for colour, box in objects.items():
         digit = str(rng.integers(10))
         draw.rectangle((box.x1, box.y1, box.x2 - 1, box.y2 - 1), fill=COLOURS[colour])
-        height = max(0.3 * min(box.width, box.height), 9.0)
+        height = max(0.2 * min(box.width, box.height), 8.0)
         shift = rng.uniform(-0.12, 0.12, size=2)
         centre = ((box.x1 + box.x2) / 2 + shift[0] * box.width, (box.y1 + box.y2) / 2 + shift[1] * box.height)
         _write(draw, digit, centre, height, _ink(COLOURS[colour]))
@@ -175,7 +162,7 @@ def _draw_page(rng: np.random.Generator, size: int) -> Scene:
         mark = min(box.height, 0.3 * box.width)
         draw.rectangle((box.x1, box.y1, box.x1 + mark - 1, box.y2 - 1), fill=COLOURS[colour])
         room = box.width - mark
-        height = max(min(0.45 * box.height, 0.25 * room), 8.0)
+        height = max(min(0.36 * box.height, 0.2 * room), 7.5)
         _write(draw, word.upper(), (box.x1 + mark + room / 2, (box.y1 + box.y2) / 2), height, (20, 20, 20))
         queries.append(Query(f"What is written at the {colour} mark?", word, box))
     return Scene("print", image, tuple(queries), objects)
@@ -186,7 +173,7 @@ def _draw_shapes(rng: np.random.Generator, size: int) -> Scene:
     draw = ImageDraw.Draw(image)
     _clutter(draw, rng, size, 24, 120, 225)
     horizontal = bool(rng.integers(2))
-    pixels = float(rng.choice(area_pool("relation"))) * size * size
+    pixels = float(rng.choice(kind_areas("relation"))) * size * size
     aspect = float(np.exp(rng.uniform(np.log(1.3), np.log(2.2))))
     length = min((pixels * aspect) ** 0.5, size - 8.0)
     width, height = (length, pixels / length) if horizontal else (pixels / length, length)

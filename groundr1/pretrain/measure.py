@@ -1,6 +1,6 @@
 """What a base model can do before reinforcement: ``python -m groundr1.pretrain.measure --model tiny --scenes 1000``.
 
-Prints a table, and writes it into a model card with ``--card``. Everything is measured on held-out scenes, whose seeds no
+Prints a table, and writes it into a model card with ``--card``. All is measured on held-out scenes, whose seeds no
 training scene can have. Not in the paper: our choice, because a base that cannot point collapses under either trainer.
 """
 
