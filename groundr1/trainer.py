@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 
 from groundr1.config import TrainConfig
@@ -54,7 +55,8 @@ def train(config: Mapping[str, Any] | TrainConfig) -> Path:
         PosixPath('runs/srpo')
     """
     config = TrainConfig.from_mapping(config)
-    state = PartialState()
+    # Without the flag, a process started by torchrun on a machine without accelerator believes to be alone.
+    state = PartialState(cpu=not torch.accelerator.is_available())
     with state.main_process_first():
         run = open_run(config.runs, config.name, parameters_of(config)) if state.is_main_process else None
         run = run or load_run(Path(config.runs) / config.name)

@@ -119,7 +119,7 @@ def trainer_settings(
             f"micro_batch_size={micro} does not divide the {total // num_processes} trajectories that each process"
             " has in a step; choose a divisor."
         )
-    return SRPOConfig(
+    settings = SRPOConfig(
         output_dir=str(output_dir),
         max_steps=config.steps,
         per_device_train_batch_size=micro,
@@ -143,6 +143,12 @@ def trainer_settings(
         },
         **config.trainer,
     )  # fmt: skip
+    if settings.world_size != num_processes:
+        raise RuntimeError(
+            f"transformers counts {settings.world_size} processes where accelerate counts {num_processes}; launch"
+            " with accelerate launch or torchrun, and with the same device settings for both."
+        )
+    return settings
 
 
 class RunRecorder(TrainerCallback):

@@ -37,7 +37,7 @@ def config(tmp_path: Path, name: str, **changes) -> dict:
         "num_groundings": 2,
         "num_answers": 2,
         "max_turn_tokens": 24,
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-4,
         "save_every": 2,
         **changes,
     }
@@ -128,7 +128,7 @@ def test_checkpoint_cut_short_is_passed_over(tmp_path: Path, lora: dict | None) 
 
     Regression: transformers 5.23 resumes a Qwen2.5-VL from its base weights, matching none of the saved keys.
     """
-    settings = config(tmp_path, "torn", steps=4, keep_checkpoints=3, lora=lora, learning_rate=1e-2)
+    settings = config(tmp_path, "torn", steps=4, keep_checkpoints=3, lora=lora, learning_rate=2e-3)
     folder = train(settings)
     expected = load_run(folder).metrics().drop(columns=TIMINGS)
     (folder / "summary.json").unlink()
