@@ -6,9 +6,11 @@ present when its interval lies wholly on that side of zero. The verdict is our c
 """
 
 import pandas as pd
+import torch
 
 from groundr1.bootstrap import cluster_sums, num_clusters, percentiles, ratio, resample
 from groundr1.diagnostics import EDGES, SCALES, by_scale, scale_of, share_change
+from groundr1.srpo import grpo_advantages, scale_bins, srpo_advantages
 
 PRESENT, OPPOSITE, UNCLEAR, UNKNOWN = "present", "the opposite", "not clear", "too few boxes"
 
@@ -44,6 +46,49 @@ def bias_signs(
         rows.append((f"change in the share of {scale} boxes", *_with_ends(shares.loc[scale], "change"), side))
     table = pd.DataFrame(rows, columns=["sign", "value", "low", "high", "bias"])
     return table.assign(verdict=[_verdict(row) for row in table.itertuples()])
+
+
+def bin_use(rollouts: pd.DataFrame, *, num_bins: int = 3) -> pd.Series:
+    """In how many groups SRPO can tell anything that GRPO does not.
+
+    Where all boxes of a group fall into one bin the two are the same, to the last bit; where all rewards are equal both
+    are zero. Not in the paper: our choice, because it bounds what a comparison of the arms can show.
+
+    Args:
+        rollouts: a rollout table with step, prompt_id, relative_area and reward, whole groups of one size.
+        num_bins: K of SRPO.
+
+    Returns:
+        groups (count), one_bin, equal_rewards and advantages_differ (shares of the groups).
+
+    Raises:
+        ValueError: the groups differ in size.
+
+    Example:
+        >>> table = pd.DataFrame({"step": 1, "prompt_id": "a", "relative_area": [0.1, 0.2], "reward": [1.0, 2.0]})
+        >>> bin_use(table)[["one_bin", "advantages_differ"]].tolist()
+        [1.0, 0.0]
+    """
+    groups = rollouts.sort_values(["step", "prompt_id"], kind="stable")
+    sizes = groups.groupby(["step", "prompt_id"]).size()
+    if sizes.nunique() != 1:
+        raise ValueError(
+            f"Groups of one size are needed; these have {sorted(sizes.unique().tolist())} trajectories."
+        )
+    size = int(sizes.iloc[0])
+    rewards = torch.tensor(groups["reward"].to_numpy(dtype="float32", copy=True))
+    areas = torch.tensor(groups["relative_area"].to_numpy(dtype="float32", copy=True))
+    bins = scale_bins(areas, num_bins).view(-1, size)
+    by_group = rewards.view(-1, size)
+    ours, theirs = srpo_advantages(rewards, areas, size, num_bins=num_bins), grpo_advantages(rewards, size)
+    shares = {
+        "one_bin": bins.amin(1) == bins.amax(1),
+        "equal_rewards": by_group.amin(1) == by_group.amax(1),
+        "advantages_differ": (ours != theirs).view(-1, size).any(1),
+    }
+    return pd.Series(
+        {"groups": len(sizes)} | {name: float(each.float().mean()) for name, each in shares.items()}
+    )
 
 
 def _reward_gap(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from groundr1.bias_signs import bias_signs
+from groundr1.bias_signs import bias_signs, bin_use
 
 AREAS = {"small": 0.01, "medium": 0.2, "large": 0.6}
 
@@ -71,3 +71,25 @@ def test_without_small_boxes_nothing_is_claimed_of_them():
     signs = bias_signs(table[table["relative_area"] > 0.1], num=200).set_index("sign")["verdict"]
     assert signs["mean reward, large minus small boxes"] == "too few boxes"
     assert signs["mean advantage of small boxes"] == "too few boxes"
+
+
+def test_bin_use_counts_the_groups_in_which_the_arms_can_differ():
+    groups = {
+        "one bin": ([0.1, 0.2, 0.3], [0, 1, 2]),
+        "equal rewards": ([0.1, 0.5, 0.9], [1, 1, 1]),
+        "one bin, equal rewards": ([0.1, 0.1, 0.1], [1, 1, 1]),
+        "both can speak": ([0.1, 0.1, 0.9], [0, 1, 2]),
+    }
+    table = pd.concat(
+        pd.DataFrame({"step": 1, "prompt_id": name, "relative_area": areas, "reward": rewards})
+        for name, (areas, rewards) in groups.items()
+    )
+    use = bin_use(table.sample(frac=1.0, random_state=0))
+    assert use.to_dict() == {"groups": 4, "one_bin": 0.5, "equal_rewards": 0.5, "advantages_differ": 0.25}
+    assert bin_use(table, num_bins=1)["advantages_differ"] == 0
+
+
+def test_bin_use_refuses_groups_of_different_sizes():
+    table = pd.DataFrame({"step": 1, "prompt_id": ["a", "a", "b"], "relative_area": 0.1, "reward": 1.0})
+    with pytest.raises(ValueError, match=r"one size.*\[1, 2\]"):
+        bin_use(table)
