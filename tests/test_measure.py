@@ -46,7 +46,7 @@ def test_it_points_loosely_at_every_scale(figures):
 
 def test_the_table_goes_between_the_marks_of_a_card(tmp_path, monkeypatch):
     card = tmp_path / "README.md"
-    card.write_text("about\n<!-- measured -->\nold\n<!-- end -->\nmore\n", encoding="utf-8")
+    card.write_text("about\n<!-- measured -->\nstale\n<!-- end -->\nmore\n", encoding="utf-8")
     monkeypatch.setattr("sys.argv", ["measure", "--scenes", str(len(KINDS)), "--card", str(card)])
     module.main()
     text = card.read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_the_table_goes_between_the_marks_of_a_card(tmp_path, monkeypatch):
     )
     assert "| answers right from a tight crop of the true region |" in text
     assert text.endswith("<!-- end -->\nmore\n")
-    assert "old" not in text
+    assert "stale" not in text
 
 
 def test_a_card_without_marks_is_left_alone(tmp_path):

@@ -38,7 +38,7 @@ def measure(model, processor, scenes: Dataset, *, num_sampled: int = 4, seed: in
 
     Returns:
         One row a figure: ``figure``, and its value over ``small``, ``medium``, ``large`` and ``all`` scenes by the
-        relative area of the annotated evidence. Every value is a share or a mean IoU, in [0, 1].
+        relative area of the annotated evidence (NaN without such scenes). All are shares or mean IoUs, in [0, 1].
     """
     rows = list(scenes)
     true_boxes = [Box(*row["boxes"][0]) for row in rows]
@@ -75,11 +75,12 @@ def measure(model, processor, scenes: Dataset, *, num_sampled: int = 4, seed: in
     figures[name] = np.array(
         [np.mean([_holds(t, box) for t in group]) for group, box in zip(drawn, true_boxes, strict=True)]
     )
+    masks = {**{scale: scales == scale for scale in SCALES}, "all": np.ones(len(rows), dtype=bool)}
     table = [
-        {"figure": name, **{s: values[scales == s].mean() for s in SCALES}, "all": values.mean()}
+        {"figure": name, **{s: values[mask].mean() if mask.any() else np.nan for s, mask in masks.items()}}
         for name, values in figures.items()
     ]
-    counts = {"figure": "scenes", **{s: float((scales == s).sum()) for s in SCALES}, "all": float(len(rows))}
+    counts = {"figure": "scenes", **{s: float(mask.sum()) for s, mask in masks.items()}}
     return pd.DataFrame([counts, *table])
 
 
