@@ -13,7 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
 from groundr1.prompts import PROMPTS, PromptSet
-from groundr1.tiny import TinyProcessor, tiny_config
+from groundr1.tiny import Qwen2_5_VLProcessor, tiny_config
 
 __all__ = ["TINY_PATH", "load_model", "load_processor", "lora_config", "prompt_set", "tiny_config"]
 
@@ -51,7 +51,7 @@ def resolve(name_or_path: str | Path) -> str:
 
 def load_processor(
     name_or_path: str | Path = "tiny", *, min_pixels: int | None = None, max_pixels: int | None = None
-) -> TinyProcessor | AutoProcessor:
+) -> Qwen2_5_VLProcessor | AutoProcessor:
     """Load the processor that belongs to a model.
 
     Args:
@@ -82,7 +82,7 @@ def load_processor(
     size["longest_edge"] = max_pixels or max(size["longest_edge"], min_pixels or size["longest_edge"])
     image_processor.size = size
     tokenizer.padding_side = "left"
-    return TinyProcessor(
+    return Qwen2_5_VLProcessor(
         image_processor=image_processor, tokenizer=tokenizer, chat_template=tokenizer.chat_template
     )
 
@@ -130,7 +130,7 @@ def lora_config(settings: Mapping) -> LoraConfig:
     )
 
 
-def prompt_set(processor: TinyProcessor | AutoProcessor) -> PromptSet:
+def prompt_set(processor: Qwen2_5_VLProcessor | AutoProcessor) -> PromptSet:
     """The prompts a processor's model expects: ``short`` for the tiny model, which was trained on it, else ``full``.
 
     The tiny model is known by its vocabulary, which holds the turn tags as tokens.

@@ -7,8 +7,9 @@ whole method can be run and studied offline. Its weights are made by ``python -m
 
 from collections.abc import Iterable
 
+import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLProcessor
+from transformers import PreTrainedTokenizerFast, ProcessorMixin, Qwen2_5_VLConfig
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 VIEW_SIDE = 112  # a square picture becomes 4 x 4 merged image tokens
@@ -29,8 +30,11 @@ CHAT_TEMPLATE = (
 )
 
 
-class TinyProcessor(Qwen2_5_VLProcessor):
-    """Qwen2.5-VL's processor without the video part, which would need torchvision."""
+class Qwen2_5_VLProcessor(transformers.Qwen2_5_VLProcessor):
+    """Qwen2.5-VL's processor without the video part, which would need torchvision.
+
+    It bears its parent's name because that is what it writes into checkpoints, where other tools look it up.
+    """
 
     attributes = ["image_processor", "tokenizer"]
 
@@ -39,7 +43,8 @@ class TinyProcessor(Qwen2_5_VLProcessor):
         self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
         self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
         self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        super(Qwen2_5_VLProcessor, self).__init__(image_processor, tokenizer, chat_template=chat_template)
+        # The parent of the parent: the parent itself insists on a video processor.
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
 
 def build_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -80,12 +85,14 @@ def build_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
     return fast
 
 
-def build_processor(tokenizer: PreTrainedTokenizerFast) -> TinyProcessor:
+def build_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLProcessor:
     """The processor of the tiny model: every picture becomes about ``VIEW_SIDE**2`` pixels, its shape kept."""
     pixels = VIEW_SIDE**2
     tokenizer.chat_template = CHAT_TEMPLATE
     image_processor = Qwen2VLImageProcessorPil(min_pixels=pixels, max_pixels=pixels)
-    return TinyProcessor(image_processor=image_processor, tokenizer=tokenizer, chat_template=CHAT_TEMPLATE)
+    return Qwen2_5_VLProcessor(
+        image_processor=image_processor, tokenizer=tokenizer, chat_template=CHAT_TEMPLATE
+    )
 
 
 def tiny_config(tokenizer: PreTrainedTokenizerFast | None = None) -> Qwen2_5_VLConfig:

@@ -14,7 +14,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from groundr1.chat import Chat
 from groundr1.prompts import PROMPTS
-from groundr1.tiny import TinyProcessor, build_processor, build_tokenizer, tiny_config
+from groundr1.tiny import Qwen2_5_VLProcessor, build_processor, build_tokenizer, tiny_config
 from groundr1.trajectory import Trajectory
 
 QUESTIONS = ("What is on the red tile?", "What is written at the blue mark?", "Where is it?", "Which?")
@@ -48,7 +48,7 @@ def examples(
 
 
 @functools.cache
-def processor() -> TinyProcessor:
+def processor() -> Qwen2_5_VLProcessor:
     """The tiny model's processor, its tokenizer trained on a few words."""
     corpus = [
         *QUESTIONS,

@@ -20,7 +20,7 @@ from groundr1.boxes import Box, clip, relative_area, rescale
 from groundr1.cropping import crop_evidence
 from groundr1.data.drawing import COLOURS, KINDS, Query, Scene, draw_scene
 from groundr1.prompts import PROMPTS
-from groundr1.tiny import VIEW_SIDE, TinyProcessor
+from groundr1.tiny import VIEW_SIDE, Qwen2_5_VLProcessor
 
 # Scenes of pretraining come from a range of seeds of its own, after those of make_scenes' two splits.
 SEED_START = 2**33
@@ -64,7 +64,7 @@ def patchify(pixels: np.ndarray) -> np.ndarray:
     return patches.reshape(height * width // 196, 1176)
 
 
-def normalise(patches: torch.Tensor, processor: TinyProcessor) -> torch.Tensor:
+def normalise(patches: torch.Tensor, processor: Qwen2_5_VLProcessor) -> torch.Tensor:
     """Patches of :func:`patchify` as float32, normalised as the image processor does."""
     image_processor = processor.image_processor
     std = torch.tensor(image_processor.image_std)
@@ -122,7 +122,9 @@ def loosen(box: Box, size: tuple[int, int], rng: np.random.Generator) -> Box:
 class Conversations:
     """An endless stream of collated batches: process ``rank`` of ``processes`` gets its share of every batch."""
 
-    def __init__(self, processor: TinyProcessor, mix: Mix, *, seed: int, rank: int = 0, processes: int = 1):
+    def __init__(
+        self, processor: Qwen2_5_VLProcessor, mix: Mix, *, seed: int, rank: int = 0, processes: int = 1
+    ):
         self.processor, self.mix = processor, mix
         self.seed, self.rank, self.processes = seed, rank, processes
         tokenizer = processor.tokenizer

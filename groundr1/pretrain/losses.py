@@ -7,10 +7,10 @@ from transformers.utils import ModelOutput
 
 from groundr1.pretrain.curriculum import ANSWER_WEIGHT, CELL, COORDINATE_WEIGHT, normalise
 from groundr1.pretrain.vision import Heads
-from groundr1.tiny import VIEW_SIDE, TinyProcessor
+from groundr1.tiny import VIEW_SIDE, Qwen2_5_VLProcessor
 
 
-def number_targets(processor: TinyProcessor, vocab_size: int, blur: float) -> torch.Tensor:
+def number_targets(processor: Qwen2_5_VLProcessor, vocab_size: int, blur: float) -> torch.Tensor:
     """Target distributions by token id: one-hot, but a number's is a Gaussian over the numbers 0-112.
 
     Returns:
@@ -29,7 +29,7 @@ def batch_loss(
     heads: Heads,
     batch: dict,
     targets: torch.Tensor,
-    processor: TinyProcessor,
+    processor: Qwen2_5_VLProcessor,
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Weighted cross-entropy on the model's turns plus :func:`place_loss`; and what to show.
 

@@ -16,7 +16,7 @@ from groundr1.boxes import Box
 from groundr1.cropping import crop_evidence
 from groundr1.data.drawing import COLOURS, KINDS, WORDS, Scene, draw_scene
 from groundr1.pretrain.curriculum import CELL, SEED_START, as_seen, cell_targets, loosen, normalise, patchify
-from groundr1.tiny import VIEW_SIDE, TinyProcessor
+from groundr1.tiny import VIEW_SIDE, Qwen2_5_VLProcessor
 
 CLASSES = (*(str(digit) for digit in range(10)), *WORDS)
 
@@ -38,7 +38,7 @@ class Heads(nn.Module):
 
 
 def batches(
-    processor: TinyProcessor, num: int, *, seed: int, rank: int, processes: int
+    processor: Qwen2_5_VLProcessor, num: int, *, seed: int, rank: int, processes: int
 ) -> Iterator[dict[str, Tensor]]:
     """Endless batches of ``num`` views, with a tight and a loose crop for each that has something written on it."""
     index = SEED_START + seed * 10**7 + rank
