@@ -104,7 +104,8 @@ def plot_scale_bias(
 
     Args:
         rollouts: arm name -> rollout table (columns as `diagnostics.by_scale` needs them).
-        area: the column that sorts trajectories into scales, as in `by_scale`.
+        area: the column that sorts trajectories into scales, as in `by_scale`. By "true_area" only reward and IoU
+            are drawn: the other two say nothing then.
         window: steps pooled into a point, a fifteenth of the run when not given.
         seed: of the bootstrap.
 
@@ -119,17 +120,17 @@ def plot_scale_bias(
         tables.append(scales.assign(arm=arm))
     drawn = pd.concat(tables, ignore_index=True)
     drawn = drawn[["arm", *(name for name in drawn if name != "arm")]]
+    # By annotation a whole group has one scale: its advantages add up to zero, and its share is one of questions.
+    shown = {name: BIAS_ROWS[name] for name in (BIAS_ROWS if area == "relative_area" else ("reward", "iou"))}
     with in_style():
-        figure = new_figure(7.6, width=max(4.2, 3.6 * len(rollouts)))
-        grid = figure.subplots(len(BIAS_ROWS), len(rollouts), sharex=True, sharey="row", squeeze=False)
+        figure = new_figure(0.8 + 1.7 * len(shown), width=max(4.2, 3.6 * len(rollouts)))
+        grid = figure.subplots(len(shown), len(rollouts), sharex=True, sharey="row", squeeze=False)
         for column, arm in enumerate(rollouts):
             grid[0, column].set_title(arm)
-            for row, name in enumerate(BIAS_ROWS):
+            for row, name in enumerate(shown):
                 _scale_lines(grid[row, column], drawn[drawn["arm"] == arm], name)
-        for row, (name, label) in enumerate(BIAS_ROWS.items()):
-            # Sorted by the annotation, the share is one of questions, whatever was drawn.
-            shown = label if area == "relative_area" else label.replace("boxes", "trajectories")
-            grid[row, 0].set_ylabel(shown)
+        for row, (name, label) in enumerate(shown.items()):
+            grid[row, 0].set_ylabel(label)
             if name == "share":
                 per_cent_axis(grid[row, 0])
             if name in ("share", "iou"):

@@ -235,8 +235,8 @@ def test_scale_bias_by_annotation_and_without_iou():
     table = rollouts(2).assign(iou=math.nan)
     figure = figures.plot_scale_bias({"SRPO": table}, area="true_area")
     assert figure.legends[0].get_title().get_text() == "area of the annotated evidence, share of the picture"
-    assert [text.get_text() for text in figure.axes[3].texts] == ["no annotated evidence"]
-    assert figure.axes[2].get_ylabel() == "share of trajectories"
+    assert [axes.get_ylabel() for axes in figure.axes] == ["mean reward", "IoU with the evidence"]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["no annotated evidence"]
 
 
 def test_accuracy_bars_and_whiskers_are_the_table(every_figure, accuracy):
