@@ -28,6 +28,12 @@ RESERVED = {
     "bf16": "dtype",
 }
 
+# What the field `data` may hold: arguments of make_scenes, or of a reader of groundr1.data.
+DATA_OPTIONS = {
+    "scenes": ("scenes", "seed", "split", "kinds", "size", "progress"),
+    "path": ("path", "format", "image_root"),
+}
+
 
 def _help(text: str, default: Any = dataclasses.MISSING, **options: Any) -> Any:
     return field(default=default, metadata={"help": text}, **options)
@@ -94,7 +100,8 @@ class TrainConfig:
         for each, expected in typing.get_type_hints(type(self)).items():
             self._check_type(each, expected)
         for each in ("steps", "prompts_per_step", "num_groundings", "num_answers", "num_scale_bins", "max_turn_tokens",
-                     "generations_reused_for", "save_every", "keep_checkpoints", "micro_batch_size"):  # fmt: skip
+                     "generations_reused_for", "save_every", "keep_checkpoints", "micro_batch_size",
+                     "min_pixels", "max_pixels"):  # fmt: skip
             value = getattr(self, each)
             if value is not None and value < 1:
                 raise ValueError(f"{each}={value} must be 1 or more.")
@@ -117,10 +124,7 @@ class TrainConfig:
                 raise ValueError(
                     f"{each}={getattr(self, each)!r} is none of {', '.join(map(repr, allowed))}."
                 )
-        if ("scenes" in self.data) == ("path" in self.data):
-            raise ValueError(
-                f"data={self.data!r} must hold either 'scenes' (how many to generate) or 'path' (what to read)."
-            )
+        self._check_data()
         if self.save_every % self.generations_reused_for:
             raise ValueError(
                 f"save_every={self.save_every} is not a multiple of generations_reused_for="
@@ -132,6 +136,22 @@ class TrainConfig:
                 raise ValueError(f"trainer={{{each!r}: ...}} is set by {RESERVED[each]}; use that.")
             if each in {own.name for own in fields(self)}:
                 raise ValueError(f"{each} is a field of its own; move it from 'trainer' to the top level.")
+
+    def _check_data(self) -> None:
+        if ("scenes" in self.data) == ("path" in self.data):
+            raise ValueError(
+                f"data={self.data!r} must hold either 'scenes' (how many to generate) or 'path' (what to read)."
+            )
+        kind = "scenes" if "scenes" in self.data else "path"
+        for each in self.data:
+            if each not in DATA_OPTIONS[kind]:
+                known = ", ".join(DATA_OPTIONS[kind])
+                raise ValueError(
+                    f"data={self.data!r}: {each!r} does not go with {kind!r}; known are {known}."
+                )
+        for each in ("scenes", "seed") if kind == "scenes" else ():
+            if type(self.data.get(each)) is not int:
+                raise ValueError(f"data={self.data!r} needs {each!r}, a whole number, beside {kind!r}.")
 
     def _check_type(self, name: str, expected: Any) -> None:
         value = getattr(self, name)

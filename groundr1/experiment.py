@@ -53,14 +53,18 @@ def prepare_data(experiment: str | Path, sources: Mapping[str, Mapping[str, Any]
     # Training stands on TRL, which takes seconds to import; readers of results need none of it.
     from groundr1.training import load_training_data
 
-    run = open_run(experiment, "data", {"sources": sources})
-    if run.summary() is not None:
-        return {split: load_split(experiment, split) for split in sources}
+    # A folder that is there is checked first, a new one is made last: sources that cannot be read leave nothing behind.
+    run = None
+    if (Path(experiment) / "data" / "manifest.json").exists():
+        run = open_run(experiment, "data", {"sources": sources})
+        if run.summary() is not None:
+            return {split: load_split(experiment, split) for split in sources}
     splits = {}
     for split, source in sources.items():
         config = TrainConfig(name=split, data=dict(source), prompts_per_step=1)
         splits[split] = load_training_data(config)
     _refuse_shared_questions(splits)
+    run = run or open_run(experiment, "data", {"sources": sources})
     for split, dataset in splits.items():
         dataset.save_to_disk(run.path / split)
     run.finish({split: len(dataset) for split, dataset in splits.items()})

@@ -65,8 +65,11 @@ def load_processor(
 
     Raises:
         FileNotFoundError: When there is no such model.
-        ValueError: When ``min_pixels`` exceeds ``max_pixels``.
+        ValueError: When a limit is not positive, ``min_pixels`` exceeds ``max_pixels``, or there is no chat template.
     """
+    for name, pixels in {"min_pixels": min_pixels, "max_pixels": max_pixels}.items():
+        if pixels is not None and pixels < 1:
+            raise ValueError(f"{name}={pixels} must be 1 or more; None keeps the model's own.")
     if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
         raise ValueError(f"min_pixels={min_pixels} exceeds max_pixels={max_pixels}; exchange the two.")
     path = resolve(name_or_path)
@@ -82,6 +85,11 @@ def load_processor(
     size["longest_edge"] = max_pixels or max(size["longest_edge"], min_pixels or size["longest_edge"])
     image_processor.size = size
     tokenizer.padding_side = "left"
+    if tokenizer.chat_template is None:
+        raise ValueError(
+            f"The tokenizer of {path!r} has no chat template; put chat_template.jinja beside it, or its text into "
+            "tokenizer_config.json under chat_template, as Qwen2.5-VL's repositories do."
+        )
     return Qwen2_5_VLProcessor(
         image_processor=image_processor, tokenizer=tokenizer, chat_template=tokenizer.chat_template
     )
@@ -125,9 +133,13 @@ def load_model(
 
 def lora_config(settings: Mapping) -> LoraConfig:
     """LoRA on the language model's projections; ``settings`` override rank 16, alpha 32 (our choice: common values)."""
-    return LoraConfig(
-        **{"r": 16, "lora_alpha": 32, "target_modules": LORA_TARGETS, "task_type": "CAUSAL_LM", **settings}
-    )
+    defaults = {"r": 16, "lora_alpha": 32, "target_modules": LORA_TARGETS, "task_type": "CAUSAL_LM"}
+    try:
+        return LoraConfig(**{**defaults, **settings})
+    except TypeError as error:
+        raise ValueError(
+            f"lora={dict(settings)!r} holds a field that peft.LoraConfig lacks: {error}."
+        ) from error
 
 
 def prompt_set(processor: Qwen2_5_VLProcessor | AutoProcessor) -> PromptSet:

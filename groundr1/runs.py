@@ -178,6 +178,12 @@ class Run:
         self._metrics.repair()
 
 
+def check_name(name: str) -> None:
+    """Raise ValueError unless `name` can be a run's: letters, digits, ".", "_" and "-", no leading dot."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+        raise ValueError(f"A run's name is a folder name (letters, digits, '.', '_', '-'); {name!r} is not.")
+
+
 def open_run(root: str | Path, name: str, parameters: Mapping[str, Any], *, seed: int | None = None) -> Run:
     """Create runs/<name>/ under `root`, or reopen it to resume.
 
@@ -195,8 +201,7 @@ def open_run(root: str | Path, name: str, parameters: Mapping[str, Any], *, seed
             all.
         ValueError: `name` is not a folder name.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
-        raise ValueError(f"A run's name is a folder name (letters, digits, '.', '_', '-'); {name!r} is not.")
+    check_name(name)
     run = Run(Path(root) / name)
     asked = as_json(parameters)
     seed = asked.get("seed") if seed is None else seed

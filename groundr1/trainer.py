@@ -15,7 +15,7 @@ from accelerate import PartialState
 from groundr1.config import TrainConfig
 from groundr1.model import load_model, load_processor, lora_config
 from groundr1.reward_functions import answer_reward_func, format_reward_func
-from groundr1.runs import load_run, open_run
+from groundr1.runs import Run, check_name, load_run, open_run
 from groundr1.srpo_config import SRPOConfig
 from groundr1.srpo_trainer import SRPOTrainer
 from groundr1.training import (
@@ -55,18 +55,20 @@ def train(config: Mapping[str, Any] | TrainConfig) -> Path:
         PosixPath('runs/srpo')
     """
     config = TrainConfig.from_mapping(config)
+    check_name(config.name)
     # Without the flag, a process started by torchrun on a machine without accelerator believes to be alone.
     state = PartialState(cpu=not torch.accelerator.is_available())
-    with state.main_process_first():
-        run = open_run(config.runs, config.name, parameters_of(config)) if state.is_main_process else None
-        run = run or load_run(Path(config.runs) / config.name)
-    if run.summary() is not None:
+    # A folder that is there is checked first, a new one is made last: a wrong model or data set leaves no run behind.
+    run = _open(config, state) if (Path(config.runs) / config.name / "manifest.json").exists() else None
+    state.wait_for_everyone()
+    if run is not None and run.summary() is not None:
         logger.info("%s is complete; nothing is trained.", run.path)
         return run.path
     model = load_model(config.model, dtype=config.dtype)
     processor = load_processor(config.model, min_pixels=config.min_pixels, max_pixels=config.max_pixels)
     with state.main_process_first():  # the others find in the cache what the first has made
         dataset = load_training_data(config)
+    run = run or _open(config, state)
     trainer = SRPOTrainer(
         model,
         args=trainer_settings(config, run.checkpoints, model.dtype, state.num_processes),
@@ -84,3 +86,11 @@ def train(config: Mapping[str, Any] | TrainConfig) -> Path:
     if state.is_main_process:
         run.finish(summarise(run))
     return run.path
+
+
+def _open(config: TrainConfig, state: PartialState) -> Run:
+    """The run's folder, made or repaired by the main process and read by the others."""
+    with state.main_process_first():
+        if state.is_main_process:
+            return open_run(config.runs, config.name, parameters_of(config))
+        return load_run(Path(config.runs) / config.name)

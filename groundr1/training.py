@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from transformers import PrinterCallback, ProcessorMixin, TrainerCallback
 
 from groundr1.config import TrainConfig
-from groundr1.data import make_scenes, read_deepeyes, read_jsonl, read_refcoco, read_viscot
+from groundr1.data import make_scenes, read_deepeyes, read_jsonl, read_viscot
 from groundr1.runs import Run
 from groundr1.srpo_config import SRPOConfig
 
@@ -29,7 +29,6 @@ NOT_PARAMETERS = ("name", "runs", "save_every", "keep_checkpoints", "report_to")
 READERS: Mapping[str, Callable[..., tuple[Dataset, list]]] = {
     "jsonl": read_jsonl,
     "viscot": read_viscot,
-    "refcoco": read_refcoco,
     "deepeyes": read_deepeyes,
 }
 
@@ -77,6 +76,10 @@ def _read(path: Path, form: str, options: Mapping[str, Any]) -> Dataset:
         raise FileNotFoundError(f"There is no data set at {path}; mend 'path' in the field 'data'.")
     if form not in READERS:
         raise ValueError(f"data: format={form!r} is none of {', '.join(READERS)}.")
+    if form != "deepeyes" and "image_root" not in options:
+        raise ValueError(
+            f"data: the pictures of {path} need an 'image_root', the folder that their paths start from."
+        )
     dataset, rejected = READERS[form](path, **options)
     if rejected:
         logger.warning("%d rows of %s are left out; the first: %s", len(rejected), path, rejected[0])
@@ -119,6 +122,9 @@ def trainer_settings(
             f"micro_batch_size={micro} does not divide the {total // num_processes} trajectories that each process"
             " has in a step; choose a divisor."
         )
+    known = {each.name for each in dataclasses.fields(SRPOConfig)}
+    if unknown := sorted(set(config.trainer) - known):
+        raise ValueError(f"trainer={config.trainer!r}: SRPOConfig has no field {', '.join(unknown)}.")
     settings = SRPOConfig(
         output_dir=str(output_dir),
         max_steps=config.steps,

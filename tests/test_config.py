@@ -30,6 +30,12 @@ CASES = [
     ({"trainer": {"max_steps": 3}}, "'max_steps'.* is set by steps"),
     ({"trainer": {"seed": 3}}, "seed is a field of its own"),
     ({"micro_batch_size": 0}, "micro_batch_size=0"),
+    ({"min_pixels": 0}, "min_pixels=0 must be 1 or more"),
+    ({"max_pixels": -4}, "max_pixels=-4 must be 1 or more"),
+    ({"data": {"scenes": 3, "sed": 1}}, "'sed' does not go with 'scenes'; known are scenes, seed"),
+    ({"data": {"scenes": 3}}, "needs 'seed', a whole number"),
+    ({"data": {"scenes": "ten", "seed": 1}}, "needs 'scenes', a whole number"),
+    ({"data": {"path": "x", "seed": 1}}, "'seed' does not go with 'path'"),
 ]
 
 

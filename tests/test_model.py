@@ -64,6 +64,21 @@ def test_pixel_limits_move_the_view():
     assert np.asarray(inputs["image_grid_thw"]).tolist() == [[1, 4, 4]]
     with pytest.raises(ValueError, match="min_pixels=9 exceeds max_pixels=4"):
         load_processor("tiny", min_pixels=9, max_pixels=4)
+    with pytest.raises(ValueError, match="max_pixels=0 must be 1 or more"):
+        load_processor("tiny", max_pixels=0)
+
+
+def test_a_processor_without_chat_template_is_refused(processor, tmp_path):
+    processor.save_pretrained(tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    (tmp_path / "config.json").write_text((TINY_PATH / "config.json").read_text())
+    with pytest.raises(ValueError, match="has no chat template"):
+        load_processor(tmp_path)
+
+
+def test_an_unknown_lora_field_is_named():
+    with pytest.raises(ValueError, match=r"lora=\{'rank': 2\} holds a field that peft.LoraConfig lacks"):
+        load_model("tiny", lora={"rank": 2})
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "nowhere", "a/b/c"])

@@ -44,6 +44,8 @@ def test_data_sets_of_every_form_are_read(tmp_path: Path) -> None:
         load_training_data(config(data={"path": "/nowhere"}))
     with pytest.raises(ValueError, match="format='csv' is none of jsonl, viscot"):
         load_training_data(config(data={"path": str(jsonl), "format": "csv"}))
+    with pytest.raises(ValueError, match="need an 'image_root'"):
+        load_training_data(config(data={"path": str(jsonl)}))
 
 
 # micro_batch_size, processes -> trajectories a forward, forwards a step; a step has 8 * 8 = 64 trajectories.
@@ -119,6 +121,9 @@ def test_command_line_answers_bad_input_in_one_paragraph(tmp_path: Path, capsys)
     with pytest.raises(SystemExit):
         main([str(path)])
     assert "nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "run").exists(), (
+        "a run with a wrong model leaves nothing that refuses the right one"
+    )
 
 
 def test_help_needs_no_torch() -> None:
