@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import ProcessorMixin
 
-from groundr1.data.example import load_image
+from groundr1.data.example import check_aspect, load_image
 
 ENCODE_AT_ONCE = (
     32  # pictures a vision forward: bounds the memory of activations, far above where batching still pays
@@ -46,6 +46,7 @@ def open_picture(picture: Any, example_id: str) -> Image.Image:
             source = load_image(source)
         except (FileNotFoundError, ValueError) as error:
             raise type(error)(f"Example {example_id!r}: {error}") from error
+    check_aspect(source, f"The picture of example {example_id!r}")
     return source if source.mode == "RGB" else source.convert("RGB")
 
 

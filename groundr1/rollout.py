@@ -19,6 +19,7 @@ whole picture, unless the turn holds an answer, which always ends the conversati
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -89,11 +90,11 @@ def ground_and_answer(
         FileNotFoundError, ValueError: A picture is missing or unreadable (the example is named), or a setting
             is out of range.
     """
-    _check(num_groundings, num_answers, max_crops, temperature, top_p, max_turn_tokens)
+    _check(num_groundings, num_answers, max_crops, temperature, top_p, max_turn_tokens, batch_size)
     model = model.get_base_model() if hasattr(model, "get_base_model") else model
     settings = _Settings(num_groundings, num_answers, max_crops, temperature, top_p, max_turn_tokens)
     chat = Chat(processor, prompts or prompt_set(processor))
-    seeds = [(seed, i) for i in range(len(examples))] if isinstance(seed, int) else list(seed)
+    seeds = [(int(seed), i) for i in range(len(examples))] if isinstance(seed, Integral) else list(seed)
     if len(seeds) != len(examples):
         raise ValueError(
             f"{len(seeds)} seeds for {len(examples)} examples; give one each, or one number for all."
@@ -125,15 +126,16 @@ class _Settings:
 
 
 def _check(
-    num_groundings: int, num_answers: int, max_crops: int, temperature: float, top_p: float, tokens: int
+    groundings: int, answers: int, crops: int, temperature: float, top_p: float, tokens: int, batch: int
 ) -> None:
     wrong = {
-        f"num_groundings={num_groundings} (1 or more)": num_groundings < 1,
-        f"num_answers={num_answers} (1 or more)": num_answers < 1,
-        f"max_crops={max_crops} (0 or more)": max_crops < 0,
+        f"num_groundings={groundings} (1 or more)": groundings < 1,
+        f"num_answers={answers} (1 or more)": answers < 1,
+        f"max_crops={crops} (0 or more)": crops < 0,
         f"temperature={temperature} (0 or more)": not temperature >= 0,
         f"top_p={top_p} (above 0, at most 1)": not 0 < top_p <= 1,
         f"max_turn_tokens={tokens} (1 or more)": tokens < 1,
+        f"batch_size={batch} (1 or more)": batch < 1,
     }
     if any(wrong.values()):
         found = ", ".join(name for name, is_wrong in wrong.items() if is_wrong)
@@ -141,7 +143,19 @@ def _check(
 
 
 def _field(example: Any, name: str) -> Any:
-    return example[name] if isinstance(example, Mapping) else getattr(example, name)
+    try:
+        return example[name] if isinstance(example, Mapping) else getattr(example, name)
+    except (KeyError, AttributeError) as error:
+        raise ValueError(f"An example has no {name!r}; every one needs id, image and question.") from error
+
+
+def _question(example: Any) -> str:
+    question = _field(example, "question")
+    if not isinstance(question, str):
+        raise ValueError(
+            f"Example {_field(example, 'id')!r}: its question is {question!r:.80}, and not a text."
+        )
+    return question
 
 
 class _Rollout:
@@ -188,7 +202,7 @@ class _Rollout:
         for i, (example, image, entry) in enumerate(zip(examples, images, entries, strict=True)):
             size = self.pictures.view_size(entry)
             ids = self.chat.opening(
-                _field(example, "question"),
+                _question(example),
                 size,
                 self.pictures.num_tokens(entry),
                 grounds=self.settings.max_crops > 0,

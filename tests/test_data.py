@@ -290,3 +290,6 @@ def test_load_image_names_file_and_fix(tmp_path: Path):
         load_image(tmp_path / "absent.png")
     with pytest.raises(ValueError, match="encoded bytes cannot be read"):
         load_image(b"torn")
+    Image.new("RGB", (402, 2)).save(tmp_path / "long.png")
+    with pytest.raises(ValueError, match=r"long.png is 402 x 2 pixels, longer than 200 times"):
+        load_image(tmp_path / "long.png")

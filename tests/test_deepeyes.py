@@ -63,6 +63,27 @@ def test_bad_deepeyes_rows_are_set_aside(tmp_path: Path, changes, reason):
     assert rejected[0].line == 2 and reason in rejected[0].reason
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"reward_model": "red"}, "reward_model is 'red'"),
+        ({"prompt": "What colour?"}, "the prompt is 'What colour?'"),
+        ({"prompt": [{"role": "user", "content": [{"type": "text", "text": "What?"}]}]}, "no user message"),
+        ({"images": ["a.jpg"]}, "no encoded bytes"),
+    ],
+)
+def test_rows_of_another_form_are_set_aside(tmp_path: Path, changes, reason):
+    dataset, rejected = read_deepeyes(write_parquet(tmp_path / "d.parquet", deepeyes(**changes)))
+    assert len(dataset) == 0
+    assert reason in rejected[0].reason
+
+
+def test_pictures_may_be_bytes_alone(tmp_path: Path):
+    images = [deepeyes()["images"][0]["bytes"]]
+    dataset, rejected = read_deepeyes(write_parquet(tmp_path / "d.parquet", deepeyes(images=images)))
+    assert rejected == [] and dataset[0]["image"].size == (40, 30)
+
+
 def test_files_that_are_not_deepeyes_are_refused(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="absent.parquet"):
         read_deepeyes(tmp_path / "absent.parquet")

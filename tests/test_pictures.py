@@ -40,6 +40,8 @@ def test_every_form_of_picture_opens(tmp_path: Path) -> None:
     for form in [*forms, Image.open(path), small_model.random_picture(0)]:
         assert open_picture(form, "a").tobytes() == expected
     assert open_picture(Image.new("L", (4, 4)), "grey").mode == "RGB"
+    with pytest.raises(ValueError, match="example 'long' is 402 x 2 pixels"):
+        open_picture(Image.new("RGB", (402, 2)), "long")
 
 
 BAD_PICTURES = [

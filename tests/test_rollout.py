@@ -181,13 +181,21 @@ def test_equal_boxes_share_one_crop(monkeypatch, model) -> None:
 
 
 def test_settings_out_of_range_are_named(model) -> None:
-    for setting in ("num_groundings", "num_answers", "max_turn_tokens"):
+    for setting in ("num_groundings", "num_answers", "max_turn_tokens", "batch_size"):
         with pytest.raises(ValueError, match=f"{setting}=0"):
             ground_and_answer(model, PROCESSOR, [], **{setting: 0})
     with pytest.raises(ValueError, match="temperature=-1"):
         ground_and_answer(model, PROCESSOR, [], temperature=-1)
     with pytest.raises(ValueError, match="2 seeds for 1 examples"):
         ground_and_answer(model, PROCESSOR, small_model.examples(1), seed=[1, 2])
+
+
+def test_what_an_example_lacks_is_named(model) -> None:
+    row = small_model.examples(1)[0]
+    with pytest.raises(ValueError, match="has no 'question'"):
+        ground_and_answer(model, PROCESSOR, [{name: row[name] for name in ("id", "image")}])
+    with pytest.raises(ValueError, match=f"{row['id']}.*its question is None"):
+        ground_and_answer(model, PROCESSOR, [{**row, "question": None}])
 
 
 def test_placeholder_in_a_question_is_refused(model) -> None:

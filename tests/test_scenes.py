@@ -85,6 +85,7 @@ def test_splits_draw_from_disjoint_ranges_of_seeds():
         ({"kinds": ("tile", "maze")}, "maze"),
         ({"size": 100}, "size=100"),
         ({"num": -1}, "num=-1"),
+        ({"kinds": ()}, "kinds=.* is empty"),
     ],
 )
 def test_wrong_arguments_name_themselves(options, message):

@@ -75,7 +75,9 @@ def read_deepeyes(parquet: str | Path) -> tuple[Dataset, list[Rejected]]:
 
 def _example(row: Mapping[str, Any], name: str) -> dict[str, Any]:
     source = text_field(row, "data_source")
-    solution = text_field(row["reward_model"] or {}, "ground_truth").strip()
+    if not isinstance(row["reward_model"], Mapping):
+        raise BadRow(f"reward_model is {row['reward_model']!r:.80}, and not a record with ground_truth")
+    solution = text_field(row["reward_model"], "ground_truth").strip()
     kind = (
         "math" if "thinklite" in source.lower() else "choice" if re.fullmatch(r"[A-Z]", solution) else "rouge"
     )
@@ -90,18 +92,23 @@ def _example(row: Mapping[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def _question(messages: list[dict[str, str]] | None) -> str:
-    texts = [message["content"] for message in messages or [] if message.get("role") == "user"]
-    question = TOOL_HINT.sub("", (texts[-1] or "").replace("<image>", "")).strip() if texts else ""
+def _question(messages: Any) -> str:
+    if not isinstance(messages, list) or not all(isinstance(each, Mapping) for each in messages):
+        raise BadRow(f"the prompt is {messages!r:.80}, and not a list of messages")
+    texts = [message.get("content") for message in messages if message.get("role") == "user"]
+    text = texts[-1] if texts and isinstance(texts[-1], str) else ""
+    question = TOOL_HINT.sub("", text.replace("<image>", "")).strip()
     if not question:
         raise BadRow("the prompt has no user message with a question")
     return question
 
 
-def _picture(images: list[dict[str, Any]] | None) -> bytes:
-    if not images or len(images) != 1 or not images[0].get("bytes"):
-        raise BadRow(f"{len(images or [])} pictures in the row; one with encoded bytes is expected")
-    encoded = images[0]["bytes"]
+def _picture(images: Any) -> bytes:
+    if not isinstance(images, list) or len(images) != 1:
+        raise BadRow(f"{len(images or [])} pictures in the row; one is expected")
+    encoded = images[0].get("bytes") if isinstance(images[0], Mapping) else images[0]
+    if not isinstance(encoded, bytes) or not encoded:
+        raise BadRow("the picture has no encoded bytes")
     try:
         load_image(encoded)
     except ValueError as error:

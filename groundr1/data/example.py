@@ -16,7 +16,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from groundr1.boxes import Box
 
-__all__ = ["EXAMPLE_FEATURES", "Example", "Rejected", "load_image", "to_dataset"]
+__all__ = ["EXAMPLE_FEATURES", "Example", "Rejected", "check_aspect", "load_image", "to_dataset"]
+
+MAX_ASPECT = 200
 
 
 @dataclass(frozen=True)
@@ -103,16 +105,27 @@ def load_image(source: str | Path | bytes) -> Image.Image:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a picture, or a damaged one.
+        ValueError: not a picture, a damaged one, or one longer than `MAX_ASPECT` times its breadth.
     """
     name = "in the encoded bytes" if isinstance(source, bytes) else str(source)
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             image.load()
-            return ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There is no picture {name}; download it, or correct the image root."
         ) from error
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"The picture {name} cannot be read ({error}); download it again.") from error
+    check_aspect(upright, f"The picture {name}")
+    return upright
+
+
+def check_aspect(image: Image.Image, what: str) -> None:
+    """Raise ValueError, naming `what`, for a picture so long that Qwen2.5-VL's processor refuses it."""
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise ValueError(
+            f"{what} is {image.width} x {image.height} pixels, longer than {MAX_ASPECT} times its breadth, which the"
+            " model's processor refuses; cut it into pieces, or leave the row out."
+        )

@@ -57,6 +57,8 @@ def make_scenes(
         raise ValueError(f"split={split!r} is unknown; give one of {sorted(SPLIT_STARTS)}.")
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise ValueError(f"kinds={kinds!r} holds {unknown}, which are unknown; choose from {KINDS}.")
+    if not kinds:
+        raise ValueError(f"kinds={kinds!r} is empty; give at least one of {KINDS}.")
     if num < 0 or size < 224:
         raise ValueError(f"num={num} must not be negative, and size={size} must be 224 pixels or more.")
     rows = []
