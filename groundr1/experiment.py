@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 from datasets import Dataset, load_from_disk
 from datasets import Image as ImageFeature
-from PIL import Image
+from PIL import ExifTags, Image
 
 from groundr1.boxes import relative_area
 from groundr1.config import TrainConfig
@@ -142,7 +142,10 @@ def evidence_table(dataset: Dataset) -> pd.DataFrame:
     for row in dataset.cast_column("image", ImageFeature(decode=False)):
         stored = row["image"]["bytes"]
         with Image.open(io.BytesIO(stored) if stored else row["image"]["path"]) as image:
-            size = image.size
+            is_turned = (
+                image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            )  # boxes are in the upright picture
+            size = image.size[::-1] if is_turned else image.size
         hull = evidence_hull(row["boxes"])
         area = None if hull is None else relative_area(hull, size)
         about = {"id": row["id"], "source": row["source"], "answer": " / ".join(row["solution"])}

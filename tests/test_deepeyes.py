@@ -70,6 +70,7 @@ def test_bad_deepeyes_rows_are_set_aside(tmp_path: Path, changes, reason):
         ({"prompt": "What colour?"}, "the prompt is 'What colour?'"),
         ({"prompt": [{"role": "user", "content": [{"type": "text", "text": "What?"}]}]}, "no user message"),
         ({"images": ["a.jpg"]}, "no encoded bytes"),
+        ({"images": 5}, "0 pictures"),
     ],
 )
 def test_rows_of_another_form_are_set_aside(tmp_path: Path, changes, reason):
@@ -78,8 +79,10 @@ def test_rows_of_another_form_are_set_aside(tmp_path: Path, changes, reason):
     assert reason in rejected[0].reason
 
 
-def test_pictures_may_be_bytes_alone(tmp_path: Path):
-    images = [deepeyes()["images"][0]["bytes"]]
+@pytest.mark.parametrize("in_a_list", [True, False])
+def test_pictures_may_be_bytes_alone(tmp_path: Path, in_a_list: bool):
+    encoded = deepeyes()["images"][0]["bytes"]
+    images = [encoded] if in_a_list else encoded
     dataset, rejected = read_deepeyes(write_parquet(tmp_path / "d.parquet", deepeyes(images=images)))
     assert rejected == [] and dataset[0]["image"].size == (40, 30)
 

@@ -8,6 +8,7 @@ from small_model import processor
 
 from groundr1 import experiment
 from groundr1.data import make_scenes
+from groundr1.data.example import to_dataset
 from groundr1.experiment import as_seen, evidence_table, load_arms, load_split, prepare_data, train_arms
 from groundr1.runs import Run, RunExistsError, open_run
 
@@ -92,6 +93,17 @@ def test_a_wrong_arm_is_refused_before_the_first_is_trained(tmp_path, monkeypatc
     monkeypatch.setattr("groundr1.trainer.train", None)  # calling it would fail otherwise
     with pytest.raises(ValueError, match="'ppo' is none of"):
         train_arms(tmp_path, ["grpo", "ppo"], {})
+
+
+def test_evidence_table_measures_pictures_upright(tmp_path):
+    """A box over the whole upright picture: 60 wide and 100 high, stored lying on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (100, 60)).save(tmp_path / "a.jpg", exif=exif)
+    image = {"bytes": (tmp_path / "a.jpg").read_bytes(), "path": None}
+    row = {"id": "a", "image": image, "question": "?", "solution": ["a"], "kind": "exact", "source": "own"}
+    table = evidence_table(to_dataset([{**row, "boxes": [[0, 0, 60, 100]]}]))
+    assert table.loc[0, ["width", "height", "relative_area"]].tolist() == [60, 100, 1.0]
 
 
 def test_evidence_table_measures_the_hull_of_the_boxes():

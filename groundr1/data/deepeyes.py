@@ -104,8 +104,9 @@ def _question(messages: Any) -> str:
 
 
 def _picture(images: Any) -> bytes:
+    images = [images] if isinstance(images, bytes) else images
     if not isinstance(images, list) or len(images) != 1:
-        raise BadRow(f"{len(images or [])} pictures in the row; one is expected")
+        raise BadRow(f"{len(images) if isinstance(images, list) else 0} pictures in the row; one is expected")
     encoded = images[0].get("bytes") if isinstance(images[0], Mapping) else images[0]
     if not isinstance(encoded, bytes) or not encoded:
         raise BadRow("the picture has no encoded bytes")
