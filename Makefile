@@ -37,12 +37,12 @@ test: $(READY) ## run the tests, notebooks included, with line coverage
 lint: $(TOOLS) ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/nbstripout --verify --keep-metadata-keys "cell.metadata.tags metadata.kernelspec" notebooks/*.ipynb
+	$(BIN)/nbstripout --verify --keep-id --keep-metadata-keys "cell.metadata.tags metadata.kernelspec" notebooks/*.ipynb
 
 format: $(TOOLS) ## repair style, strip notebook outputs
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/nbstripout --keep-metadata-keys "cell.metadata.tags metadata.kernelspec" notebooks/*.ipynb
+	$(BIN)/nbstripout --keep-id --keep-metadata-keys "cell.metadata.tags metadata.kernelspec" notebooks/*.ipynb
 
 clean: ## remove .venv and caches; runs/ and figures/ stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage htmlcov *.egg-info
