@@ -43,6 +43,7 @@ class _RoomyLayer(DynamicLayer):
 
     @classmethod
     def filled(cls, keys: Tensor, values: Tensor) -> "_RoomyLayer":
+        """A layer that holds these and has no room left."""
         layer = cls()
         layer.lazy_initialization(keys, values)
         layer._buffers = layer.keys, layer.values = keys, values
@@ -80,6 +81,7 @@ class _State:
     position: Tensor  # (B,) int64, rotary position of the row's next token
 
     def select(self, rows: Tensor) -> "_State":
+        """These rows, in this order."""
         layers = [_RoomyLayer.filled(layer.keys[rows], layer.values[rows]) for layer in self.cache.layers]
         return _State(Cache(layers=layers), self.mask[rows], self.position[rows])
 

@@ -42,7 +42,8 @@ FIRST_COLUMNS = (
 class SupportsRollouts(Protocol):
     """The trainer as the recorder sees it."""
 
-    def take_rollouts(self) -> list[dict[str, Any]]: ...
+    def take_rollouts(self) -> list[dict[str, Any]]:
+        """Rows of the rollout table since the last call."""
 
 
 def parameters_of(config: TrainConfig) -> dict[str, Any]:

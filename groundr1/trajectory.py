@@ -44,10 +44,12 @@ class Trajectory:
 
     @property
     def image_size(self) -> tuple[int, int]:
+        """`(width, height)` of the picture in pixels."""
         return self.images[0].size
 
     @property
     def relative_area(self) -> float:
+        """Of the last box; 1.0 where the whole image is the evidence."""
         return relative_area(self.boxes[-1] if self.boxes else None, self.image_size)
 
     @property

@@ -33,9 +33,9 @@ def test_it_writes_well_formed_turns(figures):
 
 
 def test_it_points_loosely_at_every_scale(figures):
-    """Bounds a little under the model card's, which are over 1,000 scenes: these are 120."""
+    """The bounds that the experiment needs; the card has the figures, over 1,000 scenes."""
     pointing = figures.loc["IoU of the greedy box with the true region"]
-    assert pointing["small"] >= 0.25 and pointing["medium"] >= 0.35 and pointing["large"] >= 0.45
+    assert pointing["small"] >= 0.30 and pointing["medium"] >= 0.40 and pointing["large"] >= 0.50
     drawn = [
         figures.loc[f"boxes drawn {scale}, temperature 1", "all"] for scale in ("small", "medium", "large")
     ]

@@ -158,18 +158,20 @@ class Conversations:
         return sample
 
     def _point(self, scene: Scene, query: Query, rng: np.random.Generator) -> "_Sample":
-        box = loosen(query.box, scene.image.size, rng) if rng.random() < self.mix.loose else query.box
-        return self._pointed(scene, query, box)[0]
+        return self._pointed(scene, query, rng)[0]
 
     def _talk(self, scene: Scene, query: Query, rng: np.random.Generator) -> "_Sample":
-        box = loosen(query.box, scene.image.size, rng) if rng.random() < self.mix.loose else query.box
-        sample, box_view, view_size = self._pointed(scene, query, box)
+        sample, box_view, view_size = self._pointed(scene, query, rng)
         shown = crop_evidence(scene.image, rescale(box_view, view_size, scene.image.size)).image
         sample.user(as_seen(shown), PROMPTS["short"].last)
         sample.answer(query.answer)
         return sample
 
-    def _pointed(self, scene: Scene, query: Query, box: Box) -> tuple["_Sample", Box, tuple[int, int]]:
+    def _pointed(
+        self, scene: Scene, query: Query, rng: np.random.Generator
+    ) -> tuple["_Sample", Box, tuple[int, int]]:
+        """The first turn: its sample, the box it gives, and the size of the view."""
+        box = loosen(query.box, scene.image.size, rng) if rng.random() < self.mix.loose else query.box
         view = as_seen(scene.image)
         view_size = (view.shape[1], view.shape[0])
         exact = rescale(box, scene.image.size, view_size)
@@ -229,6 +231,7 @@ class _Sample:
         self.weights += [weight] * len(ids)
 
     def user(self, picture: np.ndarray, text: str) -> None:
+        """A user's turn and the opening of the model's; nothing of it is learned."""
         start = "\n<|im_start|>user\n" if self.ids else "<|im_start|>user\n"
         self._add(start + "<|vision_start|>", 0.0)
         num_tokens = picture.shape[0] * picture.shape[1] // 784
@@ -238,6 +241,7 @@ class _Sample:
         self.pictures.append(picture)
 
     def box(self, box_view: Box, thought: str) -> None:
+        """A turn of the model that gives a box."""
         corners = ",".join(str(corner) for corner in box_view)
         start = len(self.ids)
         self._add(f"<think>{thought}</think><box>[{corners}]</box><|im_end|>", TEMPLATE_WEIGHT)
@@ -246,6 +250,7 @@ class _Sample:
                 self.weights[position] = COORDINATE_WEIGHT
 
     def answer(self, answer: str) -> None:
+        """A turn of the model that answers."""
         self._add("<think>read it</think><answer>", TEMPLATE_WEIGHT)
         self._add(answer, ANSWER_WEIGHT)
         self._add("</answer><|im_end|>", TEMPLATE_WEIGHT)
