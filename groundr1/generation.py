@@ -9,6 +9,7 @@ the cost of training.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,9 +91,8 @@ class _State:
         """One batch of several, padded on the left to the longest."""
         longest = max(state.mask.shape[1] for state in states)
 
-        def widen(
-            tensors: Sequence[Tensor], tail: int
-        ) -> Tensor:  # `tail` dimensions stand behind the padded one
+        def widen(tensors: Sequence[Tensor], tail: int) -> Tensor:
+            # `tail` dimensions stand behind the padded one.
             lacking = (longest - tensor.shape[-1 - tail] for tensor in tensors)
             padded = [
                 nn.functional.pad(t, [0, 0] * tail + [n, 0]) for t, n in zip(tensors, lacking, strict=True)
@@ -126,6 +126,14 @@ class Session:
         self._state: _State | None = None
         self._logits: Tensor | None = None  # (B, V) float32, of each row's next token
 
+    def segment(self, token_ids: list[int], pictures: Any, entry: int) -> Segment:
+        """What `append` takes: tokens with one picture, entry `entry` of a `groundr1.pictures.Pictures`."""
+        return Segment(token_ids, [pictures.features(entry)], [pictures.grids[entry]])
+
+    def close(self) -> None:
+        """Let go of the cache; no row is continued."""
+        self._state = self._logits = None
+
     def append(self, segments: Sequence[Segment]) -> None:
         """Append a segment to each row (the first call makes the rows), and compute what comes next.
 
@@ -134,9 +142,8 @@ class Session:
         length = max(len(segment.token_ids) for segment in segments)
         ids = torch.zeros(len(segments), length, dtype=torch.long)
         mask = torch.zeros_like(ids)
-        for row, segment in enumerate(
-            segments
-        ):  # pad on the left, so that the last column is every row's last token
+        # Padded on the left, so that the last column is every row's last token.
+        for row, segment in enumerate(segments):
             ids[row, length - len(segment.token_ids) :] = torch.tensor(segment.token_ids)
             mask[row, length - len(segment.token_ids) :] = 1
         ids, mask = ids.to(self.device), mask.to(self.device)

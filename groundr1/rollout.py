@@ -17,7 +17,7 @@ part company at the first crop, each refining on its own; a first turn that alre
 whole picture, unless the turn holds an answer, which always ends the conversation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
@@ -32,7 +32,7 @@ from transformers import ProcessorMixin
 from groundr1.boxes import Box, clip, rescale
 from groundr1.chat import Chat
 from groundr1.cropping import crop_evidence
-from groundr1.generation import SampledTurn, Segment, Session
+from groundr1.generation import SampledTurn, Session
 from groundr1.model import prompt_set
 from groundr1.parsing import parse_answer, parse_turn
 from groundr1.pictures import Pictures, open_picture
@@ -57,6 +57,7 @@ def ground_and_answer(
     batch_size: int = 64,
     prompts: PromptSet | None = None,
     pictures: Pictures | None = None,
+    make_session: Callable[[nn.Module, Chat], Any] | None = None,
     progress: bool = False,
 ) -> list[list[Trajectory]]:
     """Roll out grounded conversations.
@@ -80,6 +81,8 @@ def ground_and_answer(
         batch_size: Examples rolled out together.
         prompts: The prompts; those the model expects when None.
         pictures: A store that keeps the processed pictures for the caller, who will use them again.
+        make_session: Makes what samples, for each batch anew: a `Session` of the model when None, or a
+            `groundr1.vllm_session.VLLMSession`, which leaves `seed` unused.
         progress: Show a bar over the examples.
 
     Returns:
@@ -94,6 +97,7 @@ def ground_and_answer(
     model = model.get_base_model() if hasattr(model, "get_base_model") else model
     settings = _Settings(num_groundings, num_answers, max_crops, temperature, top_p, max_turn_tokens)
     chat = Chat(processor, prompts or prompt_set(processor))
+    make_session = make_session or (lambda *_: Session(model, chat.end_ids(model), chat.banned_ids))
     seeds = [(int(seed), i) for i in range(len(examples))] if isinstance(seed, Integral) else list(seed)
     if len(seeds) != len(examples):
         raise ValueError(
@@ -108,7 +112,9 @@ def ground_and_answer(
                 batch = slice(start, start + batch_size)
                 rows = [examples[i] for i in range(*batch.indices(len(examples)))]
                 store = Pictures(processor, model) if pictures is None else pictures
-                groups += _Rollout(model, chat, store, settings, seeds[batch]).run(rows, first_index=start)
+                session = make_session(model, chat)
+                groups += _Rollout(session, chat, store, settings, seeds[batch]).run(rows, first_index=start)
+                session.close()
                 bar.update(len(groups) - bar.n)
     finally:
         model.train(was_training)
@@ -163,14 +169,13 @@ class _Rollout:
 
     def __init__(
         self,
-        model: nn.Module,
+        session: Any,
         chat: Chat,
         pictures: Pictures,
         settings: _Settings,
         seeds: Sequence[int | tuple[int, ...]],
     ) -> None:
-        self.chat, self.pictures, self.settings = chat, pictures, settings
-        self.session = Session(model, chat.end_ids(model), chat.banned_ids)
+        self.session, self.chat, self.pictures, self.settings = session, chat, pictures, settings
         self.generators = [np.random.default_rng(seed) for seed in seeds]
         self.crops: dict[tuple[int, Box], Image.Image] = {}
 
@@ -198,16 +203,14 @@ class _Rollout:
         """Prefill each example's prompt once, and copy it for each first turn to be sampled."""
         images = [open_picture(_field(row, "image"), str(_field(row, "id"))) for row in examples]
         entries = self.pictures.add(images)
+        grounds = self.settings.max_crops > 0
         rows, segments = [], []
         for i, (example, image, entry) in enumerate(zip(examples, images, entries, strict=True)):
             size = self.pictures.view_size(entry)
             ids = self.chat.opening(
-                _question(example),
-                size,
-                self.pictures.num_tokens(entry),
-                grounds=self.settings.max_crops > 0,
+                _question(example), size, self.pictures.num_tokens(entry), grounds=grounds
             )
-            segments.append(Segment(ids, [self.pictures.features(entry)], [self.pictures.grids[entry]]))
+            segments.append(self.session.segment(ids, self.pictures, entry))
             rows += [Trajectory(first_index + i, copy, 0, ids, [image]) for copy in range(copies)]
         self.session.append(segments)
         self.session.repeat(copies)
@@ -269,11 +272,7 @@ class _Rollout:
                 self.pictures.num_tokens(entry), is_last=is_last, finished=row.token_ids[-1]
             )
             # The last sampled token is not in the cache yet, see Session.sample.
-            segments.append(
-                Segment(
-                    [row.token_ids[-1], *ids], [self.pictures.features(entry)], [self.pictures.grids[entry]]
-                )
-            )
+            segments.append(self.session.segment([row.token_ids[-1], *ids], self.pictures, entry))
             row.extend(ids)
         self.session.select(going_on)
         self.session.append(segments)
