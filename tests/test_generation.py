@@ -3,15 +3,15 @@
 import pytest
 import small_model
 import torch
-from PIL import Image
+from plain_generation import assert_plain_generation_agrees, every_turn_asks_for_a_box, largest_error
 
 from groundr1.generation import pick
 from groundr1.pictures import Pictures
 from groundr1.prompts import PROMPTS
 from groundr1.rollout import ground_and_answer
-from groundr1.trajectory import Trajectory
 
 PROCESSOR = small_model.processor()
+LIMIT = 20
 
 
 @pytest.fixture(scope="module")
@@ -19,90 +19,49 @@ def model():
     return small_model.talking_model()
 
 
-def plain_turn(model, ids: list[int], images: list[Image.Image], limit: int) -> list[int]:
-    """One turn from `model.generate` on the whole conversation, everything encoded afresh."""
-    fields = PROCESSOR.image_processor(images=images, return_tensors="pt")
-    input_ids = torch.tensor([ids])
-    output = model.generate(
-        input_ids=input_ids,
-        attention_mask=torch.ones_like(input_ids),
-        mm_token_type_ids=(input_ids == model.config.image_token_id).int(),
-        pixel_values=fields["pixel_values"],
-        image_grid_thw=fields["image_grid_thw"],
-        do_sample=False,
-        max_new_tokens=limit,
-        suppress_tokens=small_model.banned_ids(),
-    )
-    return output[0, len(ids) :].tolist()
-
-
-def full_logprobs(model, trajectory: Trajectory, temperature: float = 1.0) -> torch.Tensor:
-    """Log-probability of each completion token from one forward over the whole conversation."""
-    fields = PROCESSOR.image_processor(images=trajectory.images, return_tensors="pt")
-    input_ids = torch.tensor([trajectory.prompt_ids + trajectory.token_ids])
-    with torch.no_grad():
-        logits = model(
-            input_ids=input_ids,
-            attention_mask=torch.ones_like(input_ids),
-            mm_token_type_ids=(input_ids == model.config.image_token_id).int(),
-            pixel_values=fields["pixel_values"],
-            image_grid_thw=fields["image_grid_thw"],
-        ).logits[0, len(trajectory.prompt_ids) - 1 : -1]
-    return (
-        (logits / temperature)
-        .log_softmax(-1)
-        .gather(1, input_ids[0, len(trajectory.prompt_ids) :, None])[:, 0]
-    )
-
-
 @pytest.mark.parametrize("weights", ["random", "talking"])
 @pytest.mark.parametrize("max_crops", [0, 1, 3])
 def test_greedy_rollouts_equal_plain_generation(weights: str, max_crops: int, model) -> None:
     """A ragged batch (questions and picture shapes differ): every turn is what generate gives on its own."""
     model = small_model.random_model(3) if weights == "random" else model
-    limit = 20
     groups = ground_and_answer(
         model,
         PROCESSOR,
         small_model.examples(6),
         max_crops=max_crops,
-        max_turn_tokens=limit,
+        max_turn_tokens=LIMIT,
         num_groundings=2,
     )
-    for group in groups:
-        trajectory = group[0]
-        assert group[1].token_ids == trajectory.token_ids, "greedy copies agree"
-        turns = small_model.model_turns(trajectory)
-        assert len(turns) == len(trajectory.turns)
-        ids, shown = list(trajectory.prompt_ids), 1
-        rest = list(trajectory.token_ids)
-        for turn in turns:
-            assert plain_turn(model, ids, trajectory.images[:shown], limit) == turn
-            following = (
-                rest.index(PROCESSOR.image_token_id) if PROCESSOR.image_token_id in rest else len(rest)
-            )
-            next_turn = trajectory.loss_mask[len(trajectory.token_ids) - len(rest) :]
-            stop = next((i for i in range(following, len(rest)) if next_turn[i]), len(rest))
-            ids, rest, shown = ids + rest[:stop], rest[stop:], shown + 1
+    assert all(one.token_ids == group[0].token_ids for group in groups for one in group), "copies agree"
+    assert_plain_generation_agrees(model, PROCESSOR, [group[0] for group in groups], LIMIT)
 
 
-def test_sampled_logprobs_equal_a_full_forward(model) -> None:
+def test_three_unequal_crops_equal_plain_generation(model, monkeypatch) -> None:
+    """Four pictures a conversation, of many shapes: positions go on correctly across every one of them."""
+    every_turn_asks_for_a_box(monkeypatch, side=112)
+    groups = ground_and_answer(model, PROCESSOR, small_model.examples(5), max_crops=3, max_turn_tokens=LIMIT)
+    trajectories = [one for group in groups for one in group]
+    assert all(len(one.images) == 4 for one in trajectories)
+    assert len({image.size for one in trajectories for image in one.images[1:]}) >= 8
+    assert_plain_generation_agrees(model, PROCESSOR, trajectories, LIMIT)
+
+
+@pytest.mark.parametrize("max_crops", [1, 3])
+def test_sampled_logprobs_equal_a_full_forward(max_crops, model, monkeypatch) -> None:
+    if max_crops == 3:
+        every_turn_asks_for_a_box(monkeypatch, side=112)
     groups = ground_and_answer(
         model,
         PROCESSOR,
         small_model.examples(4),
         num_groundings=3,
         num_answers=2,
+        max_crops=max_crops,
         temperature=0.7,
         max_turn_tokens=24,
         seed=5,
     )
-    for trajectory in (one for group in groups for one in group):
-        expected = full_logprobs(model, trajectory, temperature=0.7)
-        sampled = torch.tensor(trajectory.loss_mask, dtype=torch.bool)
-        torch.testing.assert_close(
-            torch.tensor(trajectory.logprobs)[sampled], expected[sampled], atol=1e-4, rtol=0
-        )
+    assert largest_error(model, PROCESSOR, [one for group in groups for one in group], 0.7) < 1e-4
 
 
 def test_template_tokens_equal_the_chat_template(model) -> None:
