@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Cache, Qwen2_5_VLForConditionalGeneration
-from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from groundr1.kv_cache import RoomyLayer, State
+
+NO_TOKEN = -1
 COMPACT_BELOW = 0.75  # a batch is compacted when this share of its rows or less is still being sampled
-ROOM = 64  # columns a cache buffer grows by: appending a token then copies the token, not the cache
 
 
 @dataclass
@@ -39,74 +40,6 @@ class SampledTurn:
     logprobs: list[float]
 
 
-class _RoomyLayer(DynamicLayer):
-    """Keys and values (B, heads, L, head_dim) of one layer, the filled part of buffers with room to spare."""
-
-    @classmethod
-    def filled(cls, keys: Tensor, values: Tensor) -> "_RoomyLayer":
-        """A layer that holds these and has no room left."""
-        layer = cls()
-        layer.lazy_initialization(keys, values)
-        layer._buffers = layer.keys, layer.values = keys, values
-        return layer
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
-    ) -> tuple[Tensor, Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self._buffers = (key_states[:, :, :0], value_states[:, :, :0])
-        old = self.get_seq_length()
-        new = old + key_states.shape[2]
-        if new > self._buffers[0].shape[2]:
-            self._buffers = tuple(self._grown(buffer, old, new + ROOM) for buffer in self._buffers)
-        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
-            buffer[:, :, old:new] = states
-        self.keys, self.values = (buffer[:, :, :new] for buffer in self._buffers)
-        return self.keys, self.values
-
-    @staticmethod
-    def _grown(buffer: Tensor, filled: int, length: int) -> Tensor:
-        batch, heads, _, width = buffer.shape
-        grown = buffer.new_empty(batch, heads, length, width)
-        grown[:, :, :filled] = buffer[:, :, :filled]
-        return grown
-
-
-@dataclass
-class _State:
-    """Keys and values of a batch of rows, with what is needed to go on."""
-
-    cache: Cache
-    mask: Tensor  # (B, L) int64, 1 where the row holds a token
-    position: Tensor  # (B,) int64, rotary position of the row's next token
-
-    def select(self, rows: Tensor) -> "_State":
-        """These rows, in this order."""
-        layers = [_RoomyLayer.filled(layer.keys[rows], layer.values[rows]) for layer in self.cache.layers]
-        return _State(Cache(layers=layers), self.mask[rows], self.position[rows])
-
-    @staticmethod
-    def join(states: Sequence["_State"]) -> "_State":
-        """One batch of several, padded on the left to the longest."""
-        longest = max(state.mask.shape[1] for state in states)
-
-        def widen(tensors: Sequence[Tensor], tail: int) -> Tensor:
-            # `tail` dimensions stand behind the padded one.
-            lacking = (longest - tensor.shape[-1 - tail] for tensor in tensors)
-            padded = [
-                nn.functional.pad(t, [0, 0] * tail + [n, 0]) for t, n in zip(tensors, lacking, strict=True)
-            ]
-            return torch.cat(padded)
-
-        layers = [
-            _RoomyLayer.filled(widen([one.keys for one in layer], 1), widen([one.values for one in layer], 1))
-            for layer in zip(*(state.cache.layers for state in states), strict=True)
-        ]
-        mask = widen([state.mask for state in states], 0)
-        return _State(Cache(layers=layers), mask, torch.cat([state.position for state in states]))
-
-
 class Session:
     """A batch of conversations in one cache; use under `torch.no_grad()`.
 
@@ -123,7 +56,8 @@ class Session:
         self.device = model.get_input_embeddings().weight.device
         self.end_ids = frozenset(end_ids)
         self.banned_ids = torch.tensor(sorted(banned_ids), dtype=torch.long, device=self.device)
-        self._state: _State | None = None
+        self._end_tokens = torch.tensor(sorted(end_ids), dtype=torch.long)
+        self._state: State | None = None
         self._logits: Tensor | None = None  # (B, V) float32, of each row's next token
 
     def segment(self, token_ids: list[int], pictures: Any, entry: int) -> Segment:
@@ -148,13 +82,12 @@ class Session:
             mask[row, length - len(segment.token_ids) :] = 1
         ids, mask = ids.to(self.device), mask.to(self.device)
         features = [one for segment in segments for one in segment.features]
-        grids = [grid for segment in segments for grid in segment.grids]
         start = (
             self._state.position
             if self._state
             else torch.zeros(len(segments), dtype=torch.long, device=self.device)
         )
-        position = start[None, :, None] + self._relative_positions(ids, mask, grids)
+        position = start[None, :, None] + self._relative_positions(ids, mask, segments)
         self._forward(ids, mask, position, features)
 
     def repeat(self, times: int) -> None:
@@ -164,6 +97,8 @@ class Session:
     def select(self, rows: Tensor | Sequence[int]) -> None:
         """Keep `rows`, in that order; a row may be named more than once."""
         rows = torch.as_tensor(rows, dtype=torch.long, device=self.device)
+        if torch.equal(rows, torch.arange(len(self._state.mask), device=self.device)):
+            return
         self._state = self._state.select(rows)
         self._logits = None if self._logits is None else self._logits[rows]
 
@@ -186,52 +121,34 @@ class Session:
             One turn a row. Log-probabilities are those of the model at this temperature (1 for temperature
             0), before `top_p` and the ban: what a training forward computes.
         """
-        num_rows = uniforms.shape[0]
-        turns = [SampledTurn([], []) for _ in range(num_rows)]
+        num_rows, limit = uniforms.shape
+        sampled = torch.full((num_rows, limit), NO_TOKEN)
+        logprobs = torch.zeros(num_rows, limit)
         rows = torch.arange(num_rows)  # row of the session behind each row of the current batch
         running = torch.ones(num_rows, dtype=torch.bool)
-        parked: list[tuple[Tensor, _State]] = []
-        for step in range(uniforms.shape[1]):
+        parked: list[tuple[Tensor, State]] = []
+        for step in range(limit):
             draw = uniforms[rows, step].to(self.device)
-            tokens, logprobs = pick(self._logits, draw, temperature, top_p, self.banned_ids)
-            ended = self._record(turns, rows, running, tokens.tolist(), logprobs.tolist())
-            running &= ~ended
-            if not running.any() or step + 1 == uniforms.shape[1]:
+            tokens, token_logprobs = pick(self._logits, draw, temperature, top_p, self.banned_ids)
+            chosen = tokens.cpu()
+            sampled[rows[running], step] = chosen[running]
+            logprobs[rows, step] = token_logprobs.cpu()
+            running &= ~torch.isin(chosen, self._end_tokens)
+            if not running.any() or step + 1 == limit:
                 break
             if running.float().mean() <= COMPACT_BELOW:
                 if keep:
-                    parked.append(
-                        (rows[~running], self._state.select(torch.where(~running)[0].to(self.device)))
-                    )
+                    ended = torch.where(~running)[0].to(self.device)
+                    parked.append((rows[~running].to(self.device), self._state.select(ended)))
                 self.select(torch.where(running)[0])
                 rows, tokens, running = rows[running], tokens[running.to(self.device)], running[running]
             self._advance(tokens, running)
         self._logits = None
-        if keep:
-            order = torch.cat([*(parked_rows for parked_rows, _ in parked), rows]).argsort()
-            self._state = _State.join([*(state for _, state in parked), self._state]).select(
-                order.to(self.device)
-            )
-        else:
+        if parked:
+            self._state = State.merged([*parked, (rows.to(self.device), self._state)])
+        if not keep:
             self._state = None
-        return turns
-
-    def _record(
-        self,
-        turns: list[SampledTurn],
-        rows: Tensor,
-        running: Tensor,
-        tokens: list[int],
-        logprobs: list[float],
-    ) -> Tensor:
-        """Write down the tokens of running rows; which rows ended with them."""
-        ended = torch.zeros_like(running)
-        for i, (row, token) in enumerate(zip(rows.tolist(), tokens, strict=True)):
-            if running[i]:
-                turns[row].token_ids.append(token)
-                turns[row].logprobs.append(logprobs[i])
-                ended[i] = token in self.end_ids
-        return ended
+        return _turns(sampled, logprobs)
 
     def _advance(self, tokens: Tensor, running: Tensor) -> None:
         """Feed one token a row; rows that have ended get a masked one, and stay where they are."""
@@ -244,7 +161,7 @@ class Session:
     def _forward(self, ids: Tensor, mask: Tensor, position: Tensor, features: list[Tensor]) -> None:
         """Run the model on a block of new columns: ids and mask (B, Q), position (3, B, Q)."""
         past = self._state
-        cache = past.cache if past else Cache(layer_class_to_replicate=_RoomyLayer)
+        cache = past.cache if past else Cache(layer_class_to_replicate=RoomyLayer)
         mask = mask if past is None else torch.cat([past.mask, mask], dim=1)
         encoded = BaseModelOutputWithPooling(pooler_output=features)
         pictures = {"mm_encoder_outputs": {"image": encoded}} if features else {}
@@ -252,20 +169,39 @@ class Session:
             input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True,
             logits_to_keep=1, **pictures,
         )  # fmt: skip
-        self._state = _State(cache, mask, position[..., -1].amax(0) + 1)
+        self._state = State(cache, mask, position[..., -1].amax(0) + 1)
         self._logits = output.logits[:, -1].float()
 
-    def _relative_positions(self, ids: Tensor, mask: Tensor, grids: list[tuple[int, int, int]]) -> Tensor:
-        """Rotary positions (3, B, Q) of a block, counted from its own start; the model's own rule for
-        pictures."""
+    def _relative_positions(self, ids: Tensor, mask: Tensor, segments: Sequence[Segment]) -> Tensor:
+        """Rotary positions (3, B, Q) of a block, counted from its own start, by the model's own rule for pictures.
+
+        The rule walks through a row in Python; rows with pictures of equal size in the same place share a walk.
+        """
         is_picture = (ids == self.model.config.image_token_id) & mask.bool()
+        layouts: dict[tuple, int] = {}
+        distinct = []  # the first row of each layout
+        which = []
+        for row, (tokens, segment) in enumerate(zip(is_picture.tolist(), segments, strict=True)):
+            layout = (len(segment.token_ids), tuple(segment.grids), tuple(tokens))
+            if layout not in layouts:
+                layouts[layout] = len(distinct)
+                distinct.append(row)
+            which.append(layouts[layout])
+        grids = [grid for row in distinct for grid in segments[row].grids]
         position, _ = self.model.model.get_rope_index(
-            ids,
-            mm_token_type_ids=is_picture.int(),
+            ids[distinct],
+            mm_token_type_ids=is_picture[distinct].int(),
             image_grid_thw=torch.tensor(grids, device=ids.device) if grids else None,
-            attention_mask=mask,
+            attention_mask=mask[distinct],
         )
-        return position
+        return position[:, which]
+
+
+def _turns(sampled: Tensor, logprobs: Tensor) -> list[SampledTurn]:
+    """Turns of (B, T) int64 tokens, `NO_TOKEN` after the last of a row, and their (B, T) log-probabilities."""
+    lengths = (sampled != NO_TOKEN).sum(1).tolist()
+    rows = zip(sampled.tolist(), logprobs.tolist(), lengths, strict=True)
+    return [SampledTurn(tokens[:length], scores[:length]) for tokens, scores, length in rows]
 
 
 def pick(

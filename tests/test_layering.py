@@ -22,10 +22,11 @@ MAX_FUNCTION_LINES = 50  # without the docstring: nobody should save on explaini
 # A part is a module of the package, or a folder as a whole. It may import parts of the layers above its own line and of
 # no other: a new module gets its place here, as low as it can be.
 LAYERS = (
-    {"boxes", "prompts", "srpo"},
-    {"bootstrap", "figure_style", "generation", "parameters", "provenance", "storage", "tiny", "trl_hooks"},
+    {"boxes", "kv_cache", "prompts", "srpo"},
+    {"bootstrap", "figure_style", "generation", "parameters", "provenance", "sharding", "storage", "tiny", "trl_hooks"},
     {
         "chat",
+        "checkpoints",
         "cropping",
         "data",
         "metrics_log",
@@ -34,7 +35,7 @@ LAYERS = (
         "parsing",
         "trajectory",
     },
-    {"diagnostics", "pictures", "rewards", "runs"},
+    {"diagnostics", "pictures", "resumable", "rewards", "runs"},
     {
         "bar_figures",
         "config",
