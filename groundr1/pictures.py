@@ -6,20 +6,24 @@ answers of a grounding. The official trainer and TRL process every one of these 
 picture is one entry of a `Pictures` store, and conversations refer to entries.
 """
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import ProcessorMixin
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-from groundr1.data.example import check_aspect, load_image
+from groundr1.data.example import MAX_ASPECT, check_aspect, load_image
 
 ENCODE_AT_ONCE = (
     32  # pictures a vision forward: bounds the memory of activations, far above where batching still pays
 )
+T, R = TypeVar("T"), TypeVar("R")
 
 
 def open_picture(picture: Any, example_id: str) -> Image.Image:
@@ -50,6 +54,12 @@ def open_picture(picture: Any, example_id: str) -> Image.Image:
     return source if source.mode == "RGB" else source.convert("RGB")
 
 
+def in_threads(function: Callable[[T], R], values: Iterable[T]) -> list[R]:
+    """`[function(value) for value in values]`, on all cores where the function lets go of the interpreter."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(function, values))
+
+
 class Pictures:
     """Distinct pictures, processed and encoded once each.
 
@@ -76,12 +86,32 @@ class Pictures:
         """Entries of `images` in order, processing those not seen before."""
         new = {id(image): image for image in images if id(image) not in self._entries}
         if new:
-            fields = self.image_processor(images=list(new.values()), return_tensors="pt")
+            views = in_threads(self._view, new.values())
+            fields = self.image_processor(images=views, do_resize=False, return_tensors="pt")
             self._entries.update({key: len(self) + i for i, key in enumerate(new)})
             self._kept += new.values()
             self._pixels += fields["pixel_values"].split(fields["image_grid_thw"].prod(-1).tolist())
             self.grids += [tuple(grid) for grid in fields["image_grid_thw"].tolist()]
         return [self._entries[id(image)] for image in images]
+
+    def _view(self, image: Image.Image) -> Image.Image:
+        """The picture in the size that the processor would give it, by the same filter.
+
+        The processor resizes one picture after the other and goes through an array each time; Pillow's resize lets
+        other threads run.
+        """
+        size, factor = (
+            self.image_processor.size,
+            self.image_processor.patch_size * self.image_processor.merge_size,
+        )
+        height, width = smart_resize(
+            image.height,
+            image.width,
+            factor,
+            min_pixels=size["shortest_edge"],
+            max_pixels=size["longest_edge"],
+        )
+        return image.resize((width, height), self.image_processor.resample)
 
     def view_size(self, entry: int) -> tuple[int, int]:
         """`(width, height)` in pixels of the picture as the model sees it."""
@@ -93,6 +123,18 @@ class Pictures:
         """Image tokens the picture takes in the prompt."""
         t, h, w = self.grids[entry]
         return t * h * w // self.image_processor.merge_size**2
+
+    def view(self, entry: int) -> Image.Image:
+        """The picture resized to its view, for an engine that runs an image processor of its own.
+
+        Processed again, by the same kind of processor, it keeps its size and its pixels wherever that one's bounds
+        hold its area. A view longer than processors take (rounding to whole patches may do that to a picture that
+        is just short enough) is given as the picture it was made from.
+        """
+        width, height = self.view_size(entry)
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            return self._kept[entry]
+        return self._kept[entry].resize((width, height), self.image_processor.resample)
 
     def pixels(self, entry: int) -> Tensor:
         """`(patches, patch_dim)` float32, the processor's `pixel_values` of one picture, on the CPU."""
