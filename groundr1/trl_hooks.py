@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 import trl
 from torch.utils.data import Sampler
 from trl import GRPOTrainer
+from trl.generation.vllm_client import VLLMClient
+from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import RepeatSampler
 
 # The methods of GRPOTrainer that are overridden, with their parameters as of this version.
@@ -19,20 +21,43 @@ TRL_HOOKS = {
     "training_step": ("model", "inputs", "num_items_in_batch"),
 }
 
+_SAMPLING = ("repetition_penalty", "temperature", "top_p", "top_k", "min_p")
+# What vLLM is reached through. `VLLMSession` sets attributes that bear the names of the constructor's parameters.
+VLLM_HOOKS = {
+    VLLMGeneration: {
+        "__init__": (
+            "model", "accelerator", "processing_class", "mode", "structured_outputs_regex", "server_base_url",
+            "server_host", "server_port", "server_timeout", "group_port", "tensor_parallel_size",
+            "gpu_memory_utilization", "max_model_length", "max_num_seqs", "enable_sleep_mode", "model_impl",
+            "trust_remote_code", *_SAMPLING, "max_completion_length", "logprobs", "generation_kwargs",
+        ),
+        "generate": ("prompts", "images", "num_generations", "profiler"),
+        "sync_weights": (),
+    },
+    VLLMClient: {
+        "generate": (
+            "prompts", "features", "n", *_SAMPLING, "max_tokens", "logprobs", "structured_outputs_regex",
+            "generation_kwargs",
+        ),
+        "image_features": ("images", "max_concurrent_requests"),
+    },
+}  # fmt: skip
+
 
 def check_trl() -> None:
-    """Raise ImportError unless the installed TRL is the version whose internals are overridden here."""
+    """Raise ImportError unless the installed TRL is the version whose internals are relied on here."""
     found = [
-        name
-        for name, parameters in TRL_HOOKS.items()
-        if not hasattr(GRPOTrainer, name)
-        or tuple(inspect.signature(getattr(GRPOTrainer, name)).parameters)[1:] != parameters
+        f"{owner.__name__}.{name}"
+        for owner, hooks in {GRPOTrainer: TRL_HOOKS, **VLLM_HOOKS}.items()
+        for name, parameters in hooks.items()
+        if not hasattr(owner, name)
+        or tuple(inspect.signature(getattr(owner, name)).parameters)[1:] != parameters
     ]
     if not trl.__version__.startswith(f"{TRL_VERSION}.") or found:
-        differs = f", where {', '.join(found)} of GRPOTrainer differ" if found else ""
+        differs = f", where {', '.join(found)} differ" if found else ""
         raise ImportError(
-            f"groundr1 overrides methods of TRL {TRL_VERSION}, but TRL {trl.__version__} is installed{differs}. Install"
-            f" the tested one: pip install 'trl=={TRL_VERSION}.*'."
+            f"groundr1 relies on the inside of TRL {TRL_VERSION}, but TRL {trl.__version__} is installed{differs}."
+            f" Install the tested one: pip install 'trl=={TRL_VERSION}.*'."
         )
 
 
