@@ -17,6 +17,7 @@ _REPLACED = {
     "use_vllm": False,
     "use_transformers_continuous_batching": False,
     "mask_truncated_completions": False,
+    "ds3_gather_for_generation": True,
 }
 
 

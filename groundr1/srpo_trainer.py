@@ -19,13 +19,13 @@ from datasets import Dataset, IterableDataset
 from torch import Tensor
 from torch.utils.data import Sampler
 from trl import GRPOTrainer
-from trl.models import unwrap_model_for_generation
 
 from groundr1.model import load_processor, resolve
 from groundr1.pictures import Pictures, open_picture
 from groundr1.reward_functions import answer_reward_func, format_reward_func
 from groundr1.rollout import ground_and_answer
 from groundr1.rollout_table import statistics, table_row
+from groundr1.sharding import whole_model
 from groundr1.shared_pictures import SharedPictures, reads_shared_pictures
 from groundr1.srpo import srpo_advantages
 from groundr1.srpo_config import SRPOConfig
@@ -177,15 +177,7 @@ class SRPOTrainer(GRPOTrainer):
         trajectory."""
         group_size = self._group_size()
         examples = self._distinct_examples(group_size)
-        with (
-            unwrap_model_for_generation(
-                self.model_wrapped,
-                self.accelerator,
-                gather_deepspeed3_params=self.args.ds3_gather_for_generation,
-                gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
-            ) as model,
-            self._dist.summon_full_params(self.model_wrapped, recurse=False),
-        ):
+        with whole_model(self.model_wrapped, self.accelerator, self.args) as model:
             groups = self._roll_out(model, examples, group_size)
         trajectories = [one for group in groups for one in group]
         self._trajectories = trajectories

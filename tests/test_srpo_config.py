@@ -13,6 +13,7 @@ CONFIG_CASES = [
     ({"per_device_train_batch_size": 12}, r"generation_batch_size \(12\).*\(8\)"),
     ({"top_k": 5}, "top_k=5"),
     ({"use_vllm": True}, "use_vllm=True"),
+    ({"ds3_gather_for_generation": False}, "leave it at True"),  # processes sample unequal numbers of tokens
 ]
 
 
