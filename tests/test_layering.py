@@ -45,6 +45,7 @@ LAYERS = (
         "rollout_table",
         "shared_pictures",
         "srpo_config",
+        "vllm_session",
     },
     {"bias_signs", "evaluation", "figures", "pretrain", "training"},
     {"srpo_trainer"},
