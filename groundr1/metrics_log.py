@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from groundr1.storage import atomic_write
+from groundr1.storage import explains_full_disk, write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,8 @@ class MetricsLog:
         larger than every step already there. A column not seen before widens the table; earlier rows are
         empty in it.
 
-        Raises ValueError for a row without "step", a step not after the last one, a text with a line break.
+        Raises ValueError for a row without "step", a step not after the last one, a text with a line break,
+        `NoSpaceError` when the disk is full; then nothing of the row is left.
         """
         if "step" not in row:
             raise ValueError(
@@ -54,11 +55,7 @@ class MetricsLog:
             padding = b"," * len(new) + b"\n"
             header = [*header, *new]
             self._replace([_csv_line(header), *(line.rstrip(b"\n") + padding for line in lines[1:])])
-        # One write of one line: a kill leaves it whole, absent, or torn at its end, which reopening repairs.
-        with self.path.open("ab") as file:
-            file.write(_csv_line([cells.get(name, "") for name in header]))
-            file.flush()
-            os.fsync(file.fileno())
+        self._append(_csv_line([cells.get(name, "") for name in header]))
 
     def read(self) -> pd.DataFrame:
         """All whole rows in order; floats read back to the last bit. Only "step", and no rows, before the first.
@@ -117,8 +114,22 @@ class MetricsLog:
             ) from error
 
     def _replace(self, lines: Sequence[bytes]) -> None:
-        with atomic_write(self.path) as temporary:
-            temporary.write_bytes(b"".join(lines))
+        write_bytes(self.path, b"".join(lines))
+
+    def _append(self, line: bytes) -> None:
+        """A kill leaves the line whole, absent, or torn at its end, which reopening repairs."""
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        size = os.fstat(file).st_size
+        try:
+            with explains_full_disk(self.path, len(line)):
+                while line:  # on a full disk, a write takes what fits before the next one fails
+                    line = line[os.write(file, line) :]
+                os.fsync(file)
+        except OSError:
+            os.ftruncate(file, size)
+            raise
+        finally:
+            os.close(file)
 
 
 def _cell(path: Path, name: str, value: Any) -> str:

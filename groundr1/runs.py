@@ -3,7 +3,8 @@
     runs/<name>/manifest.json      what ran: parameters, seed, versions, commit, hardware
                 metrics.csv        one row a logged step, appended durably
                 rollouts/          one parquet file a step, one row a trajectory
-                checkpoints/       checkpoint-<step>/, written by the Hugging Face Trainer
+                checkpoints/       checkpoint-<step>/, written by the Hugging Face Trainer, with an index of ours
+                model/             the trained model
                 summary.json       written by `Run.finish`, the sign that the run is complete
 
 Whole files are written beside their place and renamed into it, so a reader never sees half of one.
@@ -15,7 +16,6 @@ choice, because a laptop gets closed.
     >>> run.append_metrics({"step": 1, "loss": 0.02, "reward": 0.41})                    # doctest: +SKIP
 """
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -28,9 +28,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from groundr1 import provenance
+from groundr1 import checkpoints, provenance
 from groundr1.metrics_log import MetricsLog
-from groundr1.storage import as_json, atomic_write, is_temporary, read_json, remove_unfinished, write_json
+from groundr1.storage import (
+    as_json,
+    atomic_write,
+    is_temporary,
+    read_json,
+    remove_unfinished,
+    write_bytes,
+    write_json,
+)
 
 __all__ = ["ROLLOUT_TYPES", "Run", "RunExistsError", "atomic_write", "load_run", "open_run", "summary_table"]
 
@@ -98,8 +106,9 @@ class Run:
             for name in table
         ]
         path = self.path / "rollouts" / f"step_{step:06d}.parquet"
-        with atomic_write(path) as temporary:
-            pq.write_table(pa.Table.from_pandas(table, pa.schema(fields), preserve_index=False), temporary)
+        parquet = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pandas(table, pa.schema(fields), preserve_index=False), parquet)
+        write_bytes(path, parquet.getvalue().to_pybytes())
         return path
 
     def rollouts(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -133,26 +142,12 @@ class Run:
             path.unlink()
 
     def last_checkpoint(self) -> Path | None:
-        """The complete checkpoint of the highest step; None without one.
+        """The complete checkpoint of the highest step, its files checked; None without one.
 
-        The Trainer writes trainer_state.json last, so a checkpoint folder where that file is missing, torn
-        or of another step was cut short by a kill; it is passed over.
+        One that a kill cut short is passed over; raises `DamagedCheckpointError` for one that was complete
+        and is so no longer (see `groundr1.checkpoints`).
         """
-        found: dict[int, Path] = {}
-        for folder in self.checkpoints.glob("checkpoint-*"):
-            step = folder.name.removeprefix("checkpoint-")
-            if not step.isdigit():
-                continue
-            try:
-                state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-                complete = state["global_step"] == int(step)
-            except (OSError, ValueError, KeyError, TypeError):
-                complete = False
-            if complete:
-                found[int(step)] = folder
-            else:
-                logger.warning("%s was not written to its end and is passed over.", folder)
-        return found[max(found)] if found else None
+        return checkpoints.newest(self.checkpoints)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Mark the run complete, with the few numbers that sum it up (names to numbers or texts)."""
@@ -174,7 +169,9 @@ class Run:
     def _repair(self) -> None:
         removed = remove_unfinished(self.path)
         if removed:
-            logger.warning("%s: removed %d files that were not written to their end.", self.path, removed)
+            logger.warning(
+                "%s: removed %d files and folders that were not written to their end.", self.path, removed
+            )
         self._metrics.repair()
 
 

@@ -18,10 +18,10 @@ from accelerate.utils import gather, gather_object
 from datasets import Dataset, IterableDataset
 from torch import Tensor
 from torch.utils.data import Sampler
-from trl import GRPOTrainer
 
 from groundr1.model import load_processor, resolve
 from groundr1.pictures import Pictures, open_picture
+from groundr1.resumable import ResumableTrainer
 from groundr1.reward_functions import answer_reward_func, format_reward_func
 from groundr1.rollout import ground_and_answer
 from groundr1.rollout_table import statistics, table_row
@@ -34,7 +34,7 @@ from groundr1.trajectory import Trajectory
 from groundr1.trl_hooks import EpochSampler, check_trl
 
 
-class SRPOTrainer(GRPOTrainer):
+class SRPOTrainer(ResumableTrainer):
     """TRL's `GRPOTrainer` on two-phase grounded rollouts, with scale-relative advantages.
 
     The constructor is that of `GRPOTrainer`, without its tools, environments and `rollout_func`, which the

@@ -1,11 +1,14 @@
-"""Writing files so that a kill never leaves half of one: temporary file, flush, rename.
+"""Writing files so that neither a kill nor a full disk leaves half of one: temporary file, flush, rename.
 
 Not in the paper: our choice, because runs are killed and resumed.
 """
 
+import errno
 import json
 import math
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +17,12 @@ from pathlib import Path
 from typing import Any
 
 _TEMPORARY = ".writing-"
+_REPLACED = ".replaced-"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class NoSpaceError(OSError):
+    """A file does not fit on its disk, or into the quota; what was there before is as it was."""
 
 
 @contextmanager
@@ -44,16 +53,93 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def explains_full_disk(path: str | Path, needed: int) -> Iterator[None]:
+    """Turn what a full disk makes of writing `path`, `needed` bytes in all, into one `NoSpaceError`.
+
+    Anything else passes. Of libraries that hide the system's error, safetensors leaves its number in the
+    text and torch only the name of its writer's source file.
+    """
+    free = _free_bytes(Path(path))
+    try:
+        yield
+    except NoSpaceError:
+        raise
+    except Exception as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(found[1]) if found else getattr(error, "errno", None)
+        if number not in _FULL and not (isinstance(error, RuntimeError) and "inline_container" in str(error)):
+            raise
+        reason = os.strerror(number) if number else "the writer stopped half way"
+        raise NoSpaceError(
+            f"{path} could not be written ({reason}): it takes {_readable(needed)}, and its disk had"
+            f" {_readable(free)} free, or a quota allows less. What was complete before is untouched. Make room there,"
+            " then start the same command again: a run goes on from its last checkpoint."
+        ) from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file atomically; raises `NoSpaceError` when the disk is full."""
+    with explains_full_disk(path, len(content)), atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def unfinished_folder(folder: Path) -> Path:
+    """Where to write a folder that `replace_folder` then puts in its place; the same path in all processes."""
+    return folder.with_name(f"{_TEMPORARY}{folder.name}")
+
+
+def replace_folder(unfinished: Path, folder: Path) -> None:
+    """Flush `unfinished` to disk and put it in the place of `folder`.
+
+    A kill leaves the old folder or the new one; `remove_unfinished` puts the old one back where the kill fell
+    between the two renames.
+    """
+    flush_folder(unfinished)
+    aside = folder.with_name(f"{_REPLACED}{folder.name}")
+    if folder.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    unfinished.rename(folder)
+    _flush_to_disk(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder so that a kill leaves no half of it under its name."""
+    gone = unfinished_folder(folder)
+    shutil.rmtree(gone, ignore_errors=True)
+    folder.rename(gone)
+    shutil.rmtree(gone)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush all files under `folder`, and their names, to disk."""
+    for path in [*folder.rglob("*"), folder]:
+        _flush_to_disk(path)
+
+
 def remove_unfinished(folder: str | Path) -> int:
-    """Remove the temporary files that killed writers left anywhere under `folder`; returns their number."""
-    leftovers = [path for path in Path(folder).rglob(f"{_TEMPORARY}*") if path.is_file()]
+    """Remove what killed writers left anywhere under `folder`, temporary files and folders; returns their
+    number.
+    """
+    for aside in list(Path(folder).rglob(f"{_REPLACED}*")):
+        place = aside.with_name(aside.name.removeprefix(_REPLACED))
+        if place.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(place)
+    leftovers = list(Path(folder).rglob(f"{_TEMPORARY}*"))
     for path in leftovers:
-        path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)  # gone already with the folder that it lay in
     return len(leftovers)
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether `path` is the temporary file of an `atomic_write` that is under way or was killed."""
+    """Whether `path` is what a writer that is under way, or was killed, has not renamed yet."""
     return path.name.startswith(_TEMPORARY)
 
 
@@ -72,8 +158,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content`, made JSON by `as_json`, indented and atomically."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(as_json(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_bytes(path, (json.dumps(as_json(content), indent=2, allow_nan=False) + "\n").encode())
 
 
 def as_json(value: Any) -> Any:
@@ -107,3 +192,15 @@ def _flush_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _free_bytes(path: Path) -> int:
+    """Free bytes on the disk that holds `path`, or will."""
+    return shutil.disk_usage(next(each for each in path.absolute().parents if each.exists())).free
+
+
+def _readable(size: int) -> str:
+    unit, name = next(
+        (each for each in [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")] if size >= each[0]), (1, "bytes")
+    )
+    return f"{size / unit:.3g} {name}"

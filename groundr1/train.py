@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from groundr1.config import TrainConfig, describe_fields
+from groundr1.storage import NoSpaceError
 
 EXAMPLE = """\
 name: srpo-tiny
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from groundr1.trainer import train
 
         folder = train(config)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, NoSpaceError) as error:
         logging.getLogger(__name__).debug("", exc_info=True)
         parser.exit(2, f"{parser.prog}: {error}\n")
     sys.stdout.write(f"{folder}\n")

@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
+from groundr1.checkpoints import step_of
 from groundr1.config import TrainConfig
 from groundr1.model import load_model, load_processor, lora_config
 from groundr1.reward_functions import answer_reward_func, format_reward_func
@@ -47,8 +49,9 @@ def train(config: Mapping[str, Any] | TrainConfig) -> Path:
 
     Raises:
         ValueError: A field is unknown or wrong, or the folder holds a run with other parameters
-        (`RunExistsError`).
+        (`RunExistsError`), or its last checkpoint is damaged (`DamagedCheckpointError`).
         FileNotFoundError: The model or the data is not there.
+        NoSpaceError: The disk of the runs is full. What is complete stays, and the run can be resumed.
 
     Example:
         >>> train({"name": "srpo", "model": "tiny", "data": {"scenes": 2000, "seed": 1}})      # doctest: +SKIP
@@ -64,6 +67,9 @@ def train(config: Mapping[str, Any] | TrainConfig) -> Path:
     if run is not None and run.summary() is not None:
         logger.info("%s is complete; nothing is trained.", run.path)
         return run.path
+    checkpoint = (
+        None if run is None else _last_checkpoint(run, state)
+    )  # refused, if it is, before a model is loaded
     model = load_model(config.model, dtype=config.dtype)
     processor = load_processor(config.model, min_pixels=config.min_pixels, max_pixels=config.max_pixels)
     with state.main_process_first():  # the others find in the cache what the first has made
@@ -77,10 +83,8 @@ def train(config: Mapping[str, Any] | TrainConfig) -> Path:
         peft_config=None if config.lora is None else lora_config(config.lora),
     )
     attach_recorder(trainer, run)
-    checkpoint = run.last_checkpoint()
-    state.wait_for_everyone()  # all have seen the same last checkpoint before anything is written
     if state.is_main_process:
-        run.truncate_after(0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2]))
+        run.truncate_after(0 if checkpoint is None else step_of(checkpoint))
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     save_final_model(trainer, processor, run.path / "model")
     if state.is_main_process:
@@ -94,3 +98,9 @@ def _open(config: TrainConfig, state: PartialState) -> Run:
         if state.is_main_process:
             return open_run(config.runs, config.name, parameters_of(config))
         return load_run(Path(config.runs) / config.name)
+
+
+def _last_checkpoint(run: Run, state: PartialState) -> Path | None:
+    """What to resume from; the main process alone reads and checks it."""
+    found = [run.last_checkpoint() if state.is_main_process else None]
+    return broadcast_object_list(found)[0]

@@ -18,8 +18,14 @@ TRL_HOOKS = {
     "_calculate_rewards": ("inputs", "prompts", "completions", "completion_ids_list"),
     "_get_train_sampler": ("dataset",),
     "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
+    "_save_checkpoint": ("model", "trial"),
+    "_run_epoch": (
+        "model", "epoch", "train_dataloader", "steps_in_epoch", "num_update_steps_per_epoch", "trial",
+        "ignore_keys_for_eval", "start_time", "resume_from_checkpoint", "epochs_trained",
+        "steps_trained_in_current_epoch",
+    ),
     "training_step": ("model", "inputs", "num_items_in_batch"),
-}
+}  # fmt: skip
 
 _SAMPLING = ("repetition_penalty", "temperature", "top_p", "top_k", "min_p")
 # What vLLM is reached through. `VLLMSession` sets attributes that bear the names of the constructor's parameters.

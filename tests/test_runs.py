@@ -1,6 +1,5 @@
 """Run folders: what survives a kill, what is refused, what reads back."""
 
-import json
 import logging
 import math
 import signal
@@ -353,31 +352,6 @@ def test_truncating_gives_the_bytes_of_a_run_that_stopped_there(run):
     run.truncate_after(0)
     assert run.metrics().empty
     assert run.rollouts().empty
-
-
-@pytest.mark.parametrize(
-    ("state", "reason"),
-    [
-        (None, "trainer_state.json is written last: without it the checkpoint is not whole"),
-        ('{"global_step": 20, "log_hi', "torn marker"),
-        ('{"global_step": 19}', "marker of another step"),
-        ("{}", "marker without its step"),
-        ("[]", "not a state at all"),
-    ],
-)
-def test_half_written_checkpoint_is_passed_over(run, caplog, state, reason):
-    assert run.last_checkpoint() is None
-    for step in (5, 10):
-        (run.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
-        (run.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text(
-            json.dumps({"global_step": step})
-        )
-    (run.checkpoints / "checkpoint-20").mkdir()
-    (run.checkpoints / "checkpoint-best").mkdir()
-    if state is not None:
-        (run.checkpoints / "checkpoint-20" / "trainer_state.json").write_text(state)
-    assert run.last_checkpoint() == run.checkpoints / "checkpoint-10", reason
-    assert "checkpoint-20 was not written to its end" in caplog.text
 
 
 def test_summary_table(run):
