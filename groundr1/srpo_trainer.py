@@ -119,8 +119,7 @@ class SRPOTrainer(ResumableTrainer):
         return rows
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        # TRL counts micro-steps from 0 in a resumed process; which batch is generated when, and our seeds, go
-        # by it.
+        # TRL counts micro-steps from 0 in a resumed process; which batch is generated when goes by it.
         self._step = max(self._step, self.state.global_step * self.args.gradient_accumulation_steps)
         return super().training_step(model, inputs, num_items_in_batch)
 
@@ -211,9 +210,8 @@ class SRPOTrainer(ResumableTrainer):
     ) -> list[list[Trajectory]]:
         split = (self.args.num_groundings, self.args.num_answers)
         num_groundings, num_answers = split if group_size == split[0] * split[1] else (group_size, 1)
-        # An example's sample depends on its id and the step, not on which process or place of the batch it is
-        # in.
-        step = (self.args.seed, int(self._mode == "eval"), self._step)
+        # An example's sample depends on its id and the optimizer step, not on the process, nor on the micro-batches.
+        step = (self.args.seed, int(self._mode == "eval"), self.state.global_step)
         return ground_and_answer(
             model,
             self.processing_class,
