@@ -6,15 +6,14 @@ from trl import GRPOConfig
 
 ADVANTAGES = ("srpo", "srpo-intra", "srpo-inter", "grpo")
 
-# Fields of GRPOConfig that act on TRL's own generation, which our rollouts replace, with their neutral
-# values.
+# Fields of GRPOConfig that act on TRL's own generation, which our rollouts replace, on vLLM too, with their
+# neutral values.
 _REPLACED = {
     "top_k": 0,
     "min_p": None,
     "repetition_penalty": 1.0,
     "generation_kwargs": None,
     "cache_implementation": None,
-    "use_vllm": False,
     "use_transformers_continuous_batching": False,
     "mask_truncated_completions": False,
     "ds3_gather_for_generation": True,
@@ -28,6 +27,9 @@ class SRPOConfig(GRPOConfig):
     Three defaults differ from TRL's: `num_generations` follows from the two counts below,
     `max_completion_length` from the limit a turn, and `loss_type` is "grpo", the objective of the paper,
     which averages over the tokens of a trajectory and then over trajectories.
+
+    With `use_vllm`, both turns are sampled by vLLM, a server or one beside the trainer (`vllm_mode`), whose
+    random numbers are its own: such a run does not repeat, and does not resume to the same numbers.
 
     Attributes:
         num_groundings: First turns sampled for a prompt; G1 = 4 in the paper.

@@ -10,6 +10,7 @@ masked out of the loss.
 """
 
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from groundr1.srpo_config import SRPOConfig
 from groundr1.training import with_encoded_pictures
 from groundr1.trajectory import Trajectory
 from groundr1.trl_hooks import EpochSampler, check_trl
+from groundr1.vllm_session import synced_session
 
 
 class SRPOTrainer(ResumableTrainer):
@@ -176,8 +178,12 @@ class SRPOTrainer(ResumableTrainer):
         trajectory."""
         group_size = self._group_size()
         examples = self._distinct_examples(group_size)
-        with whole_model(self.model_wrapped, self.accelerator, self.args) as model:
-            groups = self._roll_out(model, examples, group_size)
+        if self.use_vllm:
+            groups = self._roll_out(self._bare_model(), examples, group_size)
+            self._encode_pictures()
+        else:
+            with whole_model(self.model_wrapped, self.accelerator, self.args) as model:
+                groups = self._roll_out(model, examples, group_size)
         trajectories = [one for group in groups for one in group]
         self._trajectories = trajectories
         self._log_lengths(trajectories)
@@ -193,6 +199,13 @@ class SRPOTrainer(ResumableTrainer):
             images,
             images,  # as tool images: this is what makes TRL read the pictures of the whole conversation
         )
+
+    def _encode_pictures(self) -> None:
+        """Put all pictures through a frozen vision tower, which the local rollout does and vLLM does for itself."""
+        pictures = self._current_pictures()
+        if self.args.freeze_vision:
+            with whole_model(self.model_wrapped, self.accelerator, self.args):
+                pictures.features(len(pictures) - 1)
 
     def _distinct_examples(self, group_size: int) -> list[dict[str, Any]]:
         """The examples behind the batch, each once; TRL's sampler repeats each `group_size` times in a
@@ -224,6 +237,7 @@ class SRPOTrainer(ResumableTrainer):
             max_turn_tokens=self.args.max_turn_tokens,
             seed=[(*step, zlib.crc32(str(row["id"]).encode())) for row in examples],
             pictures=self._current_pictures(),
+            make_session=partial(synced_session, self) if self.use_vllm else None,
         )
 
     def _log_lengths(self, trajectories: list[Trajectory]) -> None:

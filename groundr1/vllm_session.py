@@ -24,9 +24,11 @@ from itertools import pairwise
 
 from accelerate.utils import gather_object
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
+from trl import GRPOTrainer
 from trl.generation.vllm_generation import VLLMGeneration
 
+from groundr1.chat import Chat
 from groundr1.generation import SampledTurn
 from groundr1.pictures import Pictures
 
@@ -160,6 +162,18 @@ class VLLMSession:
         image_id = self.generation.processing_class.image_token_id
         pairs = pairwise([None, *row.token_ids])
         return [token for before, token in pairs if not before == token == image_id]
+
+
+def synced_session(trainer: GRPOTrainer, model: nn.Module, chat: Chat) -> VLLMSession:
+    """A session on a trainer's vLLM, which is given the weights first unless it has those of this step.
+
+    All processes must call it together. In colocate mode with `vllm_enable_sleep_mode`, TRL gives them again before
+    every further turn, because a sleeping vLLM has dropped them.
+    """
+    if trainer.state.global_step != trainer._last_loaded_step:
+        trainer.vllm_generation.sync_weights()
+        trainer._last_loaded_step = trainer.state.global_step
+    return VLLMSession(trainer.vllm_generation, chat.end_ids(model), chat.banned_ids)
 
 
 def _check_prompt(row: Conversation, found: Sequence[int]) -> None:

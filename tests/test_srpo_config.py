@@ -12,7 +12,7 @@ CONFIG_CASES = [
     ({"num_generations": 6}, "num_generations=6.* is 8"),
     ({"per_device_train_batch_size": 12}, r"generation_batch_size \(12\).*\(8\)"),
     ({"top_k": 5}, "top_k=5"),
-    ({"use_vllm": True}, "use_vllm=True"),
+    ({"use_vllm": True, "generation_kwargs": {"seed": 1}}, "generation_kwargs="),
     ({"ds3_gather_for_generation": False}, "leave it at True"),  # processes sample unequal numbers of tokens
 ]
 
