@@ -151,12 +151,30 @@ class Session:
         return _turns(sampled, logprobs)
 
     def _advance(self, tokens: Tensor, running: Tensor) -> None:
-        """Feed one token a row; rows that have ended get a masked one, and stay where they are."""
-        alive = running.to(self.device, torch.long)
-        position = self._state.position.expand(3, -1)[..., None]
-        stopped_at = self._state.position
-        self._forward(tokens[:, None], alive[:, None], position, [])
-        self._state.position = torch.where(running.to(self.device), self._state.position, stopped_at)
+        """Feed one token a row; rows that have ended get a masked one, and stay where they are.
+
+        The language model is called itself: with one token a row, what the whole model does around it (looking for
+        pictures, making a causal mask) is a fifth of a small model's step.
+        """
+        running = running.to(self.device)
+        state = self._state
+        mask = torch.cat([state.mask, running[:, None].long()], dim=1)
+        hidden = self.model.model.language_model(
+            inputs_embeds=self.model.get_input_embeddings()(tokens[:, None]),
+            attention_mask=self._mask_of_one_token(mask),
+            position_ids=state.position.expand(3, -1)[..., None],
+            past_key_values=state.cache,
+            use_cache=True,
+        ).last_hidden_state
+        self._state = State(state.cache, mask, state.position + running)
+        self._logits = self.model.lm_head(hidden)[:, -1].float()
+
+    def _mask_of_one_token(self, mask: Tensor) -> Tensor | dict[str, Tensor]:
+        """What the language model would make of a (B, L) mask for one new token a row, where it can be said shorter."""
+        config = self.model.config.text_config
+        if config._attn_implementation == "sdpa" and set(config.layer_types) == {"full_attention"}:
+            return {"full_attention": mask[:, None, None, :].bool()}
+        return mask
 
     def _forward(self, ids: Tensor, mask: Tensor, position: Tensor, features: list[Tensor]) -> None:
         """Run the model on a block of new columns: ids and mask (B, Q), position (3, B, Q)."""
