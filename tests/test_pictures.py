@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import small_model
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from groundr1.pictures import Pictures, open_picture
@@ -42,6 +44,31 @@ def test_every_form_of_picture_opens(tmp_path: Path) -> None:
     assert open_picture(Image.new("L", (4, 4)), "grey").mode == "RGB"
     with pytest.raises(ValueError, match="example 'long' is 402 x 2 pixels"):
         open_picture(Image.new("RGB", (402, 2)), "long")
+
+
+@settings(max_examples=30)
+@given(width=st.integers(4, 400), height=st.integers(4, 400), seed=st.integers(0, 99))
+def test_pixels_are_those_of_the_processor(width: int, height: int, seed: int) -> None:
+    """The store resizes by itself, and in threads; the result is the processor's to the last bit."""
+    images = [small_model.random_picture(seed, (width, height)), small_model.random_picture(seed + 1)]
+    expected = PROCESSOR.image_processor(images=images, return_tensors="pt")
+    store = Pictures(PROCESSOR, small_model.random_model())
+    entries = store.add(images)
+    assert [list(store.grids[entry]) for entry in entries] == expected["image_grid_thw"].tolist()
+    assert torch.equal(torch.cat([store.pixels(entry) for entry in entries]), expected["pixel_values"])
+
+
+def test_features_are_those_of_the_tower(model) -> None:
+    """Patches are embedded by a matrix product, and the tower is left with its convolution."""
+    images = [small_model.random_picture(seed, (160 + 40 * seed, 120)) for seed in range(4)]
+    store = Pictures(PROCESSOR, model)
+    entries = store.add(images)
+    found = torch.cat([store.features(entry) for entry in entries])
+    fields = PROCESSOR.image_processor(images=images, return_tensors="pt")
+    with torch.no_grad():
+        expected = model.get_image_features(**fields, return_dict=True).pooler_output
+    torch.testing.assert_close(found, torch.cat(tuple(expected)), atol=1e-5, rtol=1e-5)
+    assert "forward" not in vars(model.model.visual.patch_embed.proj)
 
 
 BAD_PICTURES = [
