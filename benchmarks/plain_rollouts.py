@@ -66,8 +66,8 @@ class PlainConversation:
 
 
 class OfficialProcedure(PlainConversation):
-    """One prompt at a time, as the official Ground-R1 trainer: `generate` with as many returned sequences as groundings,
-    each with its copy of the picture; then the whole conversation with both pictures from nothing for every answer."""
+    """One prompt at a time, as the official Ground-R1 trainer: `generate` returns as many sequences as groundings, each
+    with its copy of the picture; then the whole conversation, with both pictures, from nothing for every answer."""
 
     def __call__(
         self, examples: Sequence[dict[str, Any]], *, num_groundings: int, num_answers: int, max_turn_tokens: int

@@ -32,7 +32,7 @@ GROUNDINGS, ANSWERS = 4, 2
 
 @contextmanager
 def many_crops(model: Any, processor: Any) -> Iterator[None]:
-    """Conversations of as many crops as are allowed, which the tiny model, taught to answer after one, does not ask for.
+    """Conversations of as many crops as are allowed; the tiny model, taught to answer after one, does not ask for more.
 
     The head's `<answer>` counts as `<box>`, and a turn without a usable box gets one drawn by the hash of its text.
     """

@@ -9,7 +9,8 @@ HEADS, WIDTH = 2, 3
 
 
 def state(lengths: list[int], first: float) -> State:
-    """Rows of these lengths, padded on the left; the key of row r's token t is first + 100 r + t, its value minus that."""
+    """Rows of these lengths, padded on the left; the key in column t of row r is first + 100 r + t, its value minus
+    that."""
     longest = max(lengths)
     mask = torch.tensor([[0] * (longest - n) + [1] * n for n in lengths])
     number = first + 100 * torch.arange(len(lengths))[:, None] + torch.arange(longest)
