@@ -1,5 +1,6 @@
 """Training on rollouts from vLLM: weights, log-probabilities, pictures and settings, on `vllm_double`."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,9 @@ import torch
 from small_trainer import GROUP, generate, history, make_trainer
 from vllm_double import Engine, install
 
+from groundr1 import srpo_trainer
 from groundr1.model import lora_config
+from groundr1.sharding import whole_model
 from groundr1.trainer import TrainConfig
 from groundr1.training import trainer_settings
 
@@ -67,19 +70,30 @@ def test_a_missing_log_probability_corrects_nothing(engine) -> None:
     assert logged["loss"].notna().all() and (logged["grad_norm"] > 0).all()
 
 
-def test_each_picture_is_encoded_once_for_training(engine) -> None:
-    """By the frozen tower, for old log-probabilities, policy and reference together: two prompts, and their crops."""
+def test_each_picture_is_encoded_once_for_training(engine, monkeypatch) -> None:
+    """By the frozen tower, for old log-probabilities, policy and reference together: two prompts, and their crops.
+    All of it where sharded weights are whole: processes with unequal numbers of pictures would wait for each other."""
+    depth, encoded = [0], []
+
+    @contextmanager
+    def watched(*args):
+        depth[0] += 1
+        with whole_model(*args) as model:
+            yield model
+        depth[0] -= 1
+
+    monkeypatch.setattr(srpo_trainer, "whole_model", watched)
     trainer = make_vllm_trainer(max_steps=1, beta=0.1)
-    encoded = []
     for model in (trainer.model, trainer.ref_model):
         model.model.visual.register_forward_pre_hook(
-            lambda module, args, options: encoded.append(len(options["grid_thw"])), with_kwargs=True
+            lambda module, args, options: encoded.append((len(options["grid_thw"]), depth[0])),
+            with_kwargs=True,
         )
     trainer.train()
     rows = pd.DataFrame(trainer.take_rollouts())
     crops = rows[rows["num_turns"] == 2].groupby(["prompt_id", "grounding"]).size()
-    assert sum(encoded) <= 2 + len(crops) and len(crops) > 0
-    assert sum(encoded) == len(trainer._current_pictures())
+    assert encoded == [(len(trainer._current_pictures()), 1)]
+    assert 2 < encoded[0][0] <= 2 + len(crops)
 
 
 def test_a_colocated_vllm_sleeps_between_turns(engine) -> None:
