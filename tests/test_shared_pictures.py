@@ -1,9 +1,21 @@
 """Pictures by reference through TRL's batches: everything stays aligned, and gradients are those of plain pixels."""
 
+import functools
+from dataclasses import dataclass, field
+
 import pytest
 import torch
-from small_trainer import GROUP, generate, history, make_trainer, weights
+from PIL import Image
+from small_trainer import GROUP, history, make_trainer, weights
+from transformers import TrainerCallback
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+    Qwen2_5_VisionTransformerPretrainedModel as Tower,
+)
 from trl import GRPOTrainer
+
+from groundr1 import srpo_trainer
+from groundr1.model import lora_config
+from groundr1.srpo_trainer import SRPOTrainer
 
 
 @pytest.mark.parametrize("accumulation", [1, 4])
@@ -64,34 +76,110 @@ def test_accumulated_micro_batches_equal_one_batch() -> None:
         torch.testing.assert_close(value, after[1][1][name], atol=1e-6, rtol=1e-5, msg=name)
 
 
-def test_shared_features_give_the_gradients_of_plain_pixels() -> None:
-    """Frozen tower: features once a picture. Trained tower: pixels. The language model's gradients agree."""
-    gradients, entries = [], []
-    for freeze_vision in (True, False):
-        trainer = make_trainer(freeze_vision=freeze_vision)
-        batch = generate(trainer)
-        entries.append(batch["pixel_values"].numel())
-        trainer.current_gradient_accumulation_steps = 1
-        trainer._compute_loss(trainer.model, batch).backward()
-        named = trainer.model.named_parameters()
-        gradients.append({name: one.grad for name, one in named if "visual" not in name})
-        towers = [one.grad is not None for name, one in trainer.model.named_parameters() if "visual" in name]
-        assert any(towers) is not freeze_vision
-    assert entries[0] == entries[1]
-    for name, gradient in gradients[0].items():
-        torch.testing.assert_close(gradient, gradients[1][name], atol=1e-6, rtol=1e-4, msg=name)
+WAYS_TO_TRAIN = {
+    "all weights": {"beta": 0.1},
+    "micro-batches, each generation twice": {
+        "beta": 0.1,
+        "per_device_train_batch_size": GROUP,
+        "gradient_accumulation_steps": 4,
+        "num_iterations": 2,
+    },
+    "LoRA, each generation twice": {
+        "beta": 0.1,
+        "num_iterations": 2,
+        "peft_config": lora_config({"r": 4}),
+    },
+    "gradient checkpointing": {"beta": 0.1, "gradient_checkpointing": True},
+    "trained tower": {
+        "beta": 0.1,
+        "freeze_vision": False,
+        "per_device_train_batch_size": GROUP,
+        "gradient_accumulation_steps": 4,
+        "num_iterations": 2,
+    },
+}
 
 
-def test_each_picture_is_encoded_once_a_generation(monkeypatch) -> None:
-    trainer = make_trainer(beta=0.1)
-    encoded, tower = [], type(trainer.model.model.visual).forward
+@dataclass
+class Training:
+    """What happened in the training on one generation."""
 
-    def count(self, pixels, grid_thw, **options):
-        encoded.append(len(grid_thw))
-        return tower(self, pixels, grid_thw, **options)
+    gradients: list[dict[str, torch.Tensor]] = field(default_factory=list)  # of each optimizer step
+    losses: list[float] = field(default_factory=list)  # of each micro-batch
+    encoded: int = 0  # pictures that went through the tower
+    shown: list[Image.Image] = field(default_factory=list)  # all pictures of all trajectories
+    turns: list[list[str]] = field(default_factory=list)
 
-    monkeypatch.setattr(type(trainer.model.model.visual), "forward", count)
-    trainer.train()
-    assert sum(encoded) == len(trainer._pictures["train"]) <= 4 + 4 * 2, (
-        "four pictures, at most two crops of each"
-    )
+
+@functools.cache
+def training(way: str, *, plain: bool) -> Training:
+    """Train on one generation, `plain` with every picture of every trajectory as pixels, which is TRL's own way."""
+    found = Training()
+    with pytest.MonkeyPatch.context() as patch:
+        if plain:
+            patch.setattr(srpo_trainer, "SharedPictures", lambda pictures, image_processor: image_processor)
+            patch.setattr(srpo_trainer, "reads_shared_pictures", lambda *model, **options: None)
+        settings = WAYS_TO_TRAIN[way]
+        # SGD: Adam's first step divides by the gradient, and so magnifies its rounding.
+        trainer = make_trainer(
+            max_steps=settings.get("num_iterations", 1), optim="sgd", max_grad_norm=0.0, **settings
+        )
+        _watch(trainer, found, patch)
+        trainer.train()
+        found.turns = [row["turns"] for row in trainer.take_rollouts()]
+    return found
+
+
+def _watch(trainer: SRPOTrainer, found: Training, patch: pytest.MonkeyPatch) -> None:
+    encode, loss_of, generate_batch = Tower.forward, trainer._compute_loss, trainer._generate
+
+    def forward(self, pixels, grid_thw, **options):
+        found.encoded += len(grid_thw)
+        return encode(self, pixels, grid_thw, **options)
+
+    def compute_loss(model, inputs):
+        loss = loss_of(model, inputs)
+        found.losses.append(loss.item())
+        return loss
+
+    def generate(prompts):
+        generated = generate_batch(prompts)
+        found.shown += [image for one in trainer._trajectories for image in one.images]
+        return generated
+
+    class Gradients(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model, **kwargs):
+            named = model.named_parameters()
+            found.gradients.append({name: one.grad.clone() for name, one in named if one.grad is not None})
+
+    patch.setattr(Tower, "forward", forward)
+    trainer._compute_loss, trainer._generate = compute_loss, generate
+    trainer.add_callback(Gradients())
+
+
+@pytest.mark.parametrize("way", WAYS_TO_TRAIN)
+def test_steps_are_those_of_plain_pixels(way) -> None:
+    """Losses and gradients of policy, old policy and reference, whole steps of them, with the tower frozen and not."""
+    ours, plain, settings = training(way, plain=False), training(way, plain=True), WAYS_TO_TRAIN[way]
+    steps = settings.get("num_iterations", 1)
+    assert ours.turns == plain.turns and any(len(turns) == 2 for turns in ours.turns)
+    assert len(ours.losses) == steps * settings.get("gradient_accumulation_steps", 1)
+    assert ours.losses == pytest.approx(plain.losses, abs=1e-6, rel=1e-5)
+    assert len(ours.gradients) == steps
+    for mine, theirs in zip(ours.gradients, plain.gradients, strict=True):
+        assert mine.keys() == theirs.keys() and any(gradient.abs().max() > 1e-3 for gradient in mine.values())
+        assert any("visual" in name for name in mine) is (way == "trained tower")
+        assert all(mine[name].any() for name in mine if "visual.blocks" in name)
+        for name, gradient in mine.items():
+            torch.testing.assert_close(gradient, theirs[name], atol=1e-6, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS_TO_TRAIN if way != "trained tower"])
+def test_each_picture_is_encoded_once_a_generation(way) -> None:
+    """Rollout, old policy, reference, every micro-batch and iteration of the policy share what the first request for
+    a picture has made: the tower sees as many pictures as there are distinct ones, by their pixels."""
+    found = training(way, plain=False)
+    distinct = {(image.size, image.tobytes()) for image in found.shown}
+    assert found.encoded == len(distinct)
+    assert 4 < len(distinct) <= 4 + 4 * 2, "four pictures, at most two crops of each"
+    assert training(way, plain=True).encoded > 2 * len(found.shown) > 4 * len(distinct)
