@@ -72,9 +72,10 @@ def explains_full_disk(path: str | Path, needed: int) -> Iterator[None]:
             raise
         reason = os.strerror(number) if number else "the writer stopped half way"
         raise NoSpaceError(
-            f"{path} could not be written ({reason}): it takes {_readable(needed)}, and its disk had"
-            f" {_readable(free)} free, or a quota allows less. What was complete before is untouched. Make room there,"
-            " then start the same command again: a run goes on from its last checkpoint."
+            f"{path} could not be written ({reason}): it takes {_readable(needed)}; its disk had {_readable(free)} free"
+            f" at the start and {_readable(_free_bytes(Path(path)))} at the end, if no quota allows less. What was"
+            " complete before is untouched. Make room there, then start the same command again: a run goes on from its"
+            " last checkpoint."
         ) from error
 
 

@@ -20,6 +20,7 @@ from groundr1.reward_functions import answer_reward_func, format_reward_func
 from groundr1.runs import Run, check_name, load_run, open_run
 from groundr1.srpo_config import SRPOConfig
 from groundr1.srpo_trainer import SRPOTrainer
+from groundr1.storage import explains_full_disk
 from groundr1.training import (
     attach_recorder,
     load_training_data,
@@ -86,7 +87,8 @@ def train(config: Mapping[str, Any] | TrainConfig) -> Path:
     if state.is_main_process:
         run.truncate_after(0 if checkpoint is None else step_of(checkpoint))
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    save_final_model(trainer, processor, run.path / "model")
+    with explains_full_disk(run.path / "model", model.get_memory_footprint()):
+        save_final_model(trainer, processor, run.path / "model")
     if state.is_main_process:
         run.finish(summarise(run))
     return run.path

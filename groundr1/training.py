@@ -3,7 +3,6 @@ model."""
 
 import dataclasses
 import logging
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from groundr1.config import TrainConfig
 from groundr1.data import make_scenes, read_deepeyes, read_jsonl, read_viscot
 from groundr1.runs import Run
 from groundr1.srpo_config import SRPOConfig
+from groundr1.storage import replace_folder, unfinished_folder
 
 logger = logging.getLogger(__name__)
 
@@ -203,7 +203,7 @@ def attach_recorder(trainer: Any, run: Run) -> None:
 def save_final_model(trainer: Any, processor: ProcessorMixin, folder: Path) -> None:
     """Save weights (safetensors, LoRA merged in) and processor, so that `load_model(folder)` gives the
     trained model."""
-    unfinished = folder.with_name(f"{folder.name}.writing")
+    unfinished = unfinished_folder(folder)
     model = trainer.accelerator.unwrap_model(trainer.model)
     if isinstance(model, PeftModel):
         if trainer.accelerator.is_main_process:
@@ -213,8 +213,7 @@ def save_final_model(trainer: Any, processor: ProcessorMixin, folder: Path) -> N
     if trainer.accelerator.is_main_process:
         (unfinished / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here reads
         processor.save_pretrained(unfinished)
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
+        replace_folder(unfinished, folder)
     trainer.accelerator.wait_for_everyone()
 
 

@@ -73,12 +73,14 @@ class Driver:
         self.process.stdin.close()
         self.process.wait()
 
-    def run(self, settings: dict[str, Any], moment: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(
+        self, settings: dict[str, Any], moment: dict[str, Any] | None = None, processes: int = 1
+    ) -> dict[str, Any]:
         """Train until the end or the moment; {"killed", "code", "seconds", "log": what it said}."""
         path = self.folder / f"{settings['name']}.yaml"
         log = path.with_suffix(".log")
         path.write_text(yaml.safe_dump(settings))
-        order = {"config": str(path), "log": str(log), "moment": moment}
+        order = {"config": str(path), "log": str(log), "moment": moment, "processes": processes}
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()

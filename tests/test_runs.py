@@ -1,7 +1,9 @@
 """Run folders: what survives a kill, what is refused, what reads back."""
 
+import errno
 import logging
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +20,16 @@ from hypothesis import strategies as st
 from groundr1 import provenance
 from groundr1.metrics_log import MetricsLog
 from groundr1.runs import ROLLOUT_TYPES, RunExistsError, load_run, open_run, summary_table
-from groundr1.storage import as_json, atomic_write, read_json, remove_unfinished
+from groundr1.storage import (
+    NoSpaceError,
+    as_json,
+    atomic_write,
+    read_json,
+    remove_folder,
+    remove_unfinished,
+    replace_folder,
+    unfinished_folder,
+)
 
 PARAMETERS = {"steps": 4, "learning_rate": 1e-4, "data": {"scenes": 10, "sizes": (448, 448)}, "seed": 3}
 
@@ -78,6 +89,73 @@ def test_killed_atomic_write_leaves_the_old_file_and_is_swept(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
     assert remove_unfinished(tmp_path) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_folder_is_replaced_at_once_and_a_killed_replacement_undone(tmp_path):
+    """Regression: the model that was there went before the new one came."""
+    folder = tmp_path / "model"
+    for content in ("old", "new"):
+        unfinished = unfinished_folder(folder)
+        unfinished.mkdir()
+        (unfinished / "weights").write_text(content)
+        replace_folder(unfinished, folder)
+        assert (folder / "weights").read_text() == content
+    assert list(tmp_path.iterdir()) == [folder]
+    aside, unfinished = tmp_path / ".replaced-model", unfinished_folder(folder)
+    folder.rename(aside)  # a kill here, before the next rename
+    unfinished.mkdir()
+    assert remove_unfinished(tmp_path) == 1
+    assert (folder / "weights").read_text() == "new"
+    aside.mkdir()  # a kill here, before what was replaced is gone
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == [folder]
+    remove_folder(folder)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Every write takes half of what it is given, then fails."""
+    write = os.write
+
+    def half(file, content):
+        if not content:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, content[: len(content) // 2])
+
+    def half_of_file(path, content):
+        with open(path, "wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    calls = iter([half, lambda file, content: half(file, b"")])
+    monkeypatch.setattr(os, "write", lambda file, content: next(calls)(file, content))
+    monkeypatch.setattr(Path, "write_bytes", half_of_file)
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (lambda run: run.append_metrics({"step": 2, "loss": 0.5}), "metrics.csv"),
+        (lambda run: run.append_metrics({"step": 2, "other": 0.5}), "metrics.csv"),
+        (lambda run: run.truncate_after(0), "metrics.csv"),
+        (lambda run: run.write_rollouts(1, trajectories(1)), "rollouts/step_000001.parquet"),
+        (lambda run: run.finish({"reward": 0.5}), "summary.json"),
+        (lambda run: open_run(run.path.parent, run.name, PARAMETERS), "manifest.json"),
+    ],
+    ids=["a row", "a new column", "fewer rows", "rollouts", "summary", "manifest"],
+)
+def test_full_disk_leaves_every_file_as_it_was(run, request, write, name):
+    run.append_metrics({"step": 1, "loss": 0.25})
+    run.write_rollouts(1, trajectories(1))
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    request.getfixturevalue("full_disk")
+    with pytest.raises(
+        NoSpaceError, match=f"{run.path / name} could not be written .No space left on device"
+    ) as stop:
+        write(run)
+    assert "it takes" in str(stop.value) and "start the same command again" in str(stop.value)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(
