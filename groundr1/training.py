@@ -3,6 +3,7 @@ model."""
 
 import dataclasses
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +15,11 @@ from datasets import Image as ImageFeature
 from peft import PeftModel
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, ProcessorMixin, TrainerCallback
+from transformers.integrations import unset_hf_deepspeed_config
 
 from groundr1.config import TrainConfig
 from groundr1.data import make_scenes, read_deepeyes, read_jsonl, read_viscot
+from groundr1.model import load_model
 from groundr1.runs import Run
 from groundr1.srpo_config import SRPOConfig
 from groundr1.storage import replace_folder, unfinished_folder
@@ -140,6 +143,7 @@ def trainer_settings(
         logging_steps=1,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.accelerator.is_available(),  # without it, transformers refuses bfloat16 on a CPU
+        ddp_find_unused_parameters=False,  # whatever is trained takes part in every forward
         disable_tqdm=True,  # the recorder shows its own bar, with a few numbers instead of thirty
         **{
             name: getattr(config, name)
@@ -202,15 +206,20 @@ def attach_recorder(trainer: Any, run: Run) -> None:
 
 def save_final_model(trainer: Any, processor: ProcessorMixin, folder: Path) -> None:
     """Save weights (safetensors, LoRA merged in) and processor, so that `load_model(folder)` gives the
-    trained model."""
+    trained model. All processes must call this: FSDP and ZeRO-3 gather the weights that each holds a part of.
+
+    Adapters are merged into the base as it was loaded, on the main process alone, so the base is never gathered.
+    """
     unfinished = unfinished_folder(folder)
     model = trainer.accelerator.unwrap_model(trainer.model)
-    if isinstance(model, PeftModel):
-        if trainer.accelerator.is_main_process:
-            model.merge_and_unload().save_pretrained(unfinished)
-    else:
-        trainer.save_model(str(unfinished))
+    adapters = unfinished_folder(folder.with_name("adapters")) if isinstance(model, PeftModel) else None
+    trainer.save_model(str(adapters or unfinished))
     if trainer.accelerator.is_main_process:
+        if adapters is not None:
+            unset_hf_deepspeed_config()  # under ZeRO-3, loading a model would wait for the other processes
+            base = load_model(model.get_base_model().config._name_or_path, dtype=model.dtype)
+            PeftModel.from_pretrained(base, adapters).merge_and_unload().save_pretrained(unfinished)
+            shutil.rmtree(adapters)
         (unfinished / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here reads
         processor.save_pretrained(unfinished)
         replace_folder(unfinished, folder)
