@@ -41,7 +41,7 @@ class SampledTurn:
 
 
 class Session:
-    """A batch of conversations in one cache; use under `torch.no_grad()`.
+    """A batch of conversations in one cache. Nothing of it may be used for training.
 
     Args:
         model: The bare Qwen2.5-VL model (LoRA layers inside it are fine, a PEFT or DDP wrapper is not).
@@ -68,6 +68,7 @@ class Session:
         """Let go of the cache; no row is continued."""
         self._state = self._logits = None
 
+    @torch.inference_mode()
     def append(self, segments: Sequence[Segment]) -> None:
         """Append a segment to each row (the first call makes the rows), and compute what comes next.
 
@@ -94,6 +95,7 @@ class Session:
         """Copy every row `times` times, the copies standing together."""
         self.select(torch.arange(self._logits.shape[0], device=self.device).repeat_interleave(times))
 
+    @torch.inference_mode()
     def select(self, rows: Tensor | Sequence[int]) -> None:
         """Keep `rows`, in that order; a row may be named more than once."""
         rows = torch.as_tensor(rows, dtype=torch.long, device=self.device)
@@ -102,6 +104,7 @@ class Session:
         self._state = self._state.select(rows)
         self._logits = None if self._logits is None else self._logits[rows]
 
+    @torch.inference_mode()
     def sample(
         self, uniforms: Tensor, *, temperature: float, top_p: float = 1.0, keep: bool = True
     ) -> list[SampledTurn]:
