@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from PIL import Image
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer import grpo_trainer
 
@@ -30,12 +31,12 @@ class PlainConversation:
         self.end_ids = self.chat.end_ids(model)
 
     def view(self, image: Image.Image) -> tuple[tuple[int, int], int]:
-        """(width, height) of the view and its number of image tokens, by processing the picture."""
-        _, height, width = self.processor.image_processor(images=[image], return_tensors="pt")[
-            "image_grid_thw"
-        ][0].tolist()
-        patch, merge = self.processor.image_processor.patch_size, self.processor.image_processor.merge_size
-        return (width * patch, height * patch), width * height // merge**2
+        """(width, height) of the view and its number of image tokens, counted without processing the picture."""
+        processor = self.processor.image_processor
+        side = processor.patch_size * processor.merge_size  # of what one token stands for
+        bounds = {"min_pixels": processor.size["shortest_edge"], "max_pixels": processor.size["longest_edge"]}
+        height, width = smart_resize(image.height, image.width, side, **bounds)
+        return (width, height), (width // side) * (height // side)
 
     def prompt(self, example: dict[str, Any]) -> list[int]:
         """Token ids of the first prompt."""
