@@ -1,7 +1,7 @@
 """Train from a configuration file: `python -m groundr1.train config.yaml`.
 
 On several GPUs: `accelerate launch -m groundr1.train config.yaml`. The same command resumes a run that was
-killed.
+killed. With `--dry-run` nothing is trained: parameters and memory per GPU are printed.
 """
 
 import argparse
@@ -30,10 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", help="YAML file of 'field: value' lines; 'name' is required")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print parameters and memory per GPU, and train nothing"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         config = TrainConfig.from_yaml(options.config)
+        if options.dry_run:
+            from groundr1.dry_run import dry_run
+
+            sys.stdout.write(dry_run(config))
+            return 0
         # After the configuration is read: the trainer takes seconds to import, a typing error should not.
         from groundr1.trainer import train
 
