@@ -6,6 +6,7 @@ PosixPath('runs/srpo')
 
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ __all__ = ["SRPOConfig", "SRPOTrainer", "TrainConfig", "answer_reward_func", "fo
 
 logger = logging.getLogger(__name__)
 
+# Processes wait while one of them reads a large data set or flushes a checkpoint; torch would give up after 10 minutes.
+PATIENCE = timedelta(hours=1)
+
 
 def train(config: Mapping[str, Any] | TrainConfig) -> Path:
     """Run a training from its configuration into its run folder, or resume it there.
@@ -61,7 +65,7 @@ def train(config: Mapping[str, Any] | TrainConfig) -> Path:
     config = TrainConfig.from_mapping(config)
     check_name(config.name)
     # Without the flag, a process started by torchrun on a machine without accelerator believes to be alone.
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
     # A folder that is there is checked first, a new one is made last: a wrong model or data set leaves no run behind.
     run = _open(config, state) if (Path(config.runs) / config.name / "manifest.json").exists() else None
     state.wait_for_everyone()
