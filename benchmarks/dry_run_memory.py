@@ -42,7 +42,7 @@ CASES: dict[str, dict[str, Any]] = {
     "LoRA": {"lora": True},
     "LoRA, checkpointing": {"lora": True, "checkpointing": True},
     "LoRA, bfloat16, checkpointing": {"lora": True, "checkpointing": True, "dtype": torch.bfloat16},
-    "LoRA, long rollout": {"lora": True, "checkpointing": True, "micro": 2, "prompts": 4, "turn_tokens": 96},
+    "LoRA, long rollout": {"lora": True, "checkpointing": True, "micro": 1, "prompts": 10, "turn_tokens": 96},
 }
 
 

@@ -61,7 +61,8 @@ Assumptions
   keeps each layer's input and recomputes one layer at a time.
 - TRL projects the logits of the update in tiles of 4,096 tokens by 32,768 words; all of them never exist at once.
 - The two peaks are those of their moments: what is not there at the same time is not added up. Host memory is not
-  counted, where each process first holds all weights."""
+  counted, where each process first holds all weights.
+- Checked against measured runs of a small model on a CPU; the ZeRO-3 parts follow DeepSpeed's source, unmeasured."""
 
 
 @dataclass(frozen=True)
