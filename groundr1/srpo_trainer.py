@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from groundr1.model import load_processor, resolve
-from groundr1.pictures import Pictures, open_picture
+from groundr1.pictures import Pictures
+from groundr1.preparation import PicturesAhead
 from groundr1.resumable import ResumableTrainer
 from groundr1.reward_functions import answer_reward_func, format_reward_func
 from groundr1.rollout import ground_and_answer
@@ -108,6 +109,9 @@ class SRPOTrainer(ResumableTrainer):
         if args.freeze_vision:
             bare.model.visual.requires_grad_(False)
         self._pictures: dict[str, Pictures] = {}
+        self._pictures_ahead = PicturesAhead(partial(Pictures, self.processing_class, bare))
+        if not self.args.dataloader_num_workers:  # what is under way in a thread cannot change process
+            self.data_collator = self._pictures_ahead
         for each in [bare, self.ref_model]:
             if each is not None:
                 each = self.accelerator.unwrap_model(each)
@@ -155,13 +159,12 @@ class SRPOTrainer(ResumableTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """TRL's, on our rollouts; then our advantages, statistics and rollout table."""
-        self._examples = inputs
+        self._examples, self._pictures[self._mode] = self._pictures_ahead.arrived(inputs)
         # TRL hands pictures around with every prompt, between processes too; ours stay in the store.
         without_picture = [{key: value for key, value in row.items() if key != "image"} for row in inputs]
         prompts = [[{"role": "user", "content": row["question"]}] for row in inputs]
         rows = [{**row, "prompt": prompt} for row, prompt in zip(without_picture, prompts, strict=True)]
         image_processor = self.processing_class.image_processor
-        self._pictures[self._mode] = Pictures(self.processing_class, self._bare_model())
         self.processing_class.image_processor = SharedPictures(self._pictures[self._mode], image_processor)
         try:
             output = super()._generate_and_score_completions(rows)
@@ -170,7 +173,7 @@ class SRPOTrainer(ResumableTrainer):
         rewards = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(dim=1)
         if self.args.advantage != "grpo":
             output["advantages"] = self._scale_relative_advantages(rewards)
-        self._note_rollouts(inputs, rewards, output["advantages"])
+        self._note_rollouts(self._examples, rewards, output["advantages"])
         return output
 
     def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
@@ -216,7 +219,7 @@ class SRPOTrainer(ResumableTrainer):
                 raise RuntimeError(
                     "A batch does not hold whole groups; this TRL's sampler is not the one relied on."
                 )
-        return [{**row, "image": open_picture(row["image"], row["id"])} for row in rows[::group_size]]
+        return rows[::group_size]
 
     def _roll_out(
         self, model: Any, examples: list[dict[str, Any]], group_size: int

@@ -41,6 +41,7 @@ LAYERS = (
         "config",
         "memory",
         "picture_figures",
+        "preparation",
         "reward_functions",
         "rollout",
         "rollout_table",
