@@ -1,8 +1,8 @@
 """What the advantages cost: SRPO's and GRPO's by themselves, and SRPO's as a share of a real training step.
 
 By themselves for 64 to 65,536 trajectories in groups of 8, with the slope of log(seconds) against log(trajectories)
-over the three largest, where the calls themselves no longer count; inside a step of SRPOTrainer (grounded, two turns) by
-timing the trainer's own call.
+over the three largest, where the calls themselves no longer count; inside a step of SRPOTrainer (grounded, two turns)
+by timing the trainer's own call.
 
     python -m benchmarks.advantage_share
 """

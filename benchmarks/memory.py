@@ -5,7 +5,8 @@ conversations, its pictures shared and, in TRL's own way, every picture of every
 prompts against GRPOTrainer. Turns are equally long. The first run of each gives `resident_mb`, how far the process grew
 over what it held with the models loaded (gradients and optimizer states included, which a first step makes); the second
 `tensors_mb`, how much the tensors made meanwhile held at once (PyTorch's record of allocations; on a GPU its peak).
-MB are 10^6 bytes.
+Memory that is asked for and never touched counts there only: TRL's fused head works in a buffer of 537 MB. MB are 10^6
+bytes.
 
     python -m benchmarks.memory
     python -m benchmarks.memory --only step-shared step-pixels --prompts 16
