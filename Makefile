@@ -3,9 +3,11 @@
 #   make reproduce NAME=mine      results under runs/mine instead of runs/default
 #   make setup PYTHON=python3.12  another interpreter (3.11 or newer)
 #   make test PYTEST="-k srpo"    some of the tests
+#   make bench BENCHMARKS=scaling one of the benchmarks
 
 NAME   ?= default
 PYTEST ?=
+BENCHMARKS ?= rollout_throughput training_step scaling memory advantage_share picture_preparation dry_run_memory
 VENV   := .venv
 READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools
@@ -21,7 +23,7 @@ FIND_PYTHON = for python in $(CANDIDATES); do \
 	then echo $$python; break; fi; done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lint format clean
+.PHONY: help setup reproduce test bench lint format clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -33,6 +35,12 @@ reproduce: $(READY) ## run the five notebooks at their CPU defaults, draw the fi
 
 test: $(READY) ## run the tests, notebooks included, with line coverage
 	$(OFFLINE) $(BIN)/python -m pytest --cov --cov-report=term $(if $(PYTEST),--cov-fail-under=0) $(PYTEST)
+
+bench: $(READY) ## run the benchmarks, print their tables, write benchmarks/results (leave the machine alone meanwhile)
+	@for name in $(BENCHMARKS); do \
+		echo "$(OFFLINE) $(BIN)/python -W ignore -m benchmarks.$$name"; \
+		$(OFFLINE) $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; \
+	done
 
 lint: $(TOOLS) ## check style
 	$(BIN)/ruff check .
