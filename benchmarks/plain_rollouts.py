@@ -61,9 +61,7 @@ class PlainConversation:
         row.boxes.append(None if shown is image else box_image)
         row.images.append(shown)
         is_last = len(row.boxes) == self.max_crops
-        row.extend(
-            self.chat.evidence(self.view(shown)[1], is_last=is_last, finished=row.token_ids[-1])
-        )
+        row.extend(self.chat.evidence(self.view(shown)[1], is_last=is_last, finished=row.token_ids[-1]))
 
 
 class OfficialProcedure(PlainConversation):
@@ -71,7 +69,12 @@ class OfficialProcedure(PlainConversation):
     with its copy of the picture; then the whole conversation, with both pictures, from nothing for every answer."""
 
     def __call__(
-        self, examples: Sequence[dict[str, Any]], *, num_groundings: int, num_answers: int, max_turn_tokens: int
+        self,
+        examples: Sequence[dict[str, Any]],
+        *,
+        num_groundings: int,
+        num_answers: int,
+        max_turn_tokens: int,
     ) -> list[list[Trajectory]]:
         self.options = {
             "max_new_tokens": max_turn_tokens, "do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
@@ -179,7 +182,9 @@ class TRLToolLoop:
         content = [{"type": "image", "image": example["image"]}, {"type": "text", "text": text}]
         return [{"role": "user", "content": content}]
 
-    def _parse(self, tokenizer: Any, token_ids: list[int], *, prefix: list[int], tools: Any) -> dict[str, Any]:
+    def _parse(
+        self, tokenizer: Any, token_ids: list[int], *, prefix: list[int], tools: Any
+    ) -> dict[str, Any]:
         """A turn as TRL wants it parsed; it asks in the order of the rows that still go on."""
         row = self.waiting.pop(0)
         row.prompt_ids = row.prompt_ids or prefix
