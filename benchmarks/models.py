@@ -20,12 +20,12 @@ from groundr1.tiny import tiny_config
 SHAPES: dict[str, dict[str, dict[str, Any]]] = {
     "larger": {
         "text_config": {
-            "hidden_size": 384, "intermediate_size": 1152, "num_hidden_layers": 6, "num_attention_heads": 6,
-            "num_key_value_heads": 2, "vocab_size": 4096,
+            "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "vocab_size": 2048,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]},
         },
         "vision_config": {
-            "depth": 4, "hidden_size": 256, "intermediate_size": 768, "num_heads": 8,
+            "depth": 4, "hidden_size": 192, "intermediate_size": 512, "num_heads": 6,
             "fullatt_block_indexes": [1, 3],
         },
     },

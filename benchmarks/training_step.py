@@ -212,7 +212,7 @@ def tokens_a_step(trainer: GRPOTrainer) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, write the json file."""
-    options = parser(__doc__, repeats=7)
+    options = parser(__doc__, repeats=5)
     options.add_argument(
         "--models", nargs="+", default=["tiny", "larger"], help="tiny, larger, 3b, 7b, or a folder"
     )
