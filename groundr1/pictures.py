@@ -87,15 +87,17 @@ class Pictures:
         """Entries of `images` in order, processing those not seen before."""
         new = {id(image): image for image in images if id(image) not in self._entries}
         if new:
-            views = in_threads(self._view, new.values())
-            fields = self.image_processor(
-                images=views, do_resize=False, do_convert_rgb=False, return_tensors="pt"
-            )
+            processed = in_threads(self._process, new.values())
             self._entries.update({key: len(self) + i for i, key in enumerate(new)})
             self._kept += new.values()
-            self._pixels += fields["pixel_values"].split(fields["image_grid_thw"].prod(-1).tolist())
-            self.grids += [tuple(grid) for grid in fields["image_grid_thw"].tolist()]
+            self._pixels += [fields["pixel_values"] for fields in processed]
+            self.grids += [tuple(fields["image_grid_thw"][0].tolist()) for fields in processed]
         return [self._entries[id(image)] for image in images]
+
+    def _process(self, image: Image.Image) -> Mapping[str, Tensor]:
+        # One call a picture: a call for many makes one array of all their patches, which costs more than the rest.
+        view = self._view(image)
+        return self.image_processor(images=[view], do_resize=False, do_convert_rgb=False, return_tensors="pt")
 
     def _view(self, image: Image.Image) -> Image.Image:
         """The picture in the size that the processor would give it, by the same filter.
