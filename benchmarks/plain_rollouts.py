@@ -114,10 +114,13 @@ class OfficialProcedure(PlainConversation):
         mask = torch.tensor([[0] * (length - len(one)) + [1] * len(one) for one in conversations])
         images = [image for row in rows for image in row.images]
         pictures = self.processor.image_processor(images=images, return_tensors="pt")
-        output = self.model.generate(
-            input_ids=ids, attention_mask=mask, mm_token_type_ids=(ids == self.chat.image_id).int(), **pictures,
-            **self.options, **options,
-        )  # fmt: skip
+        inputs = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "mm_token_type_ids": (ids == self.chat.image_id).int(),
+        }
+        inputs = {name: value.to(self.model.device) for name, value in (inputs | dict(pictures)).items()}
+        output = self.model.generate(**inputs, **self.options, **options)
         return output[:, length:].tolist()
 
 

@@ -78,9 +78,7 @@ def measure(model: Any, processor: Any, num_prompts: int, max_crops: int, option
 
         def trl() -> None:
             group_size = GROUNDINGS * ANSWERS
-            last["TRL tool loop"] = loop(
-                examples, group_size=group_size, max_turn_tokens=options.turn_tokens
-            )
+            last["TRL tool loop"] = loop(examples, group_size=group_size, max_turn_tokens=options.turn_tokens)
 
         functions["TRL tool loop"] = trl
     times = interleaved(functions, repeats=options.repeats)
@@ -91,7 +89,11 @@ def measure(model: Any, processor: Any, num_prompts: int, max_crops: int, option
         rows.append(
             {"prompts": num_prompts, "crops": max_crops, "name": name}
             | described(last[name], summary({name: own})[0]["median_s"])
-            | {"ours_is_times_faster": row["times_faster"], "least": row["least"], "greatest": row["greatest"]}
+            | {
+                "ours_is_times_faster": row["times_faster"],
+                "least": row["least"],
+                "greatest": row["greatest"],
+            }
             | {"seconds": own}
         )
     return rows
