@@ -23,7 +23,17 @@ MAX_FUNCTION_LINES = 50  # without the docstring: nobody should save on explaini
 # no other: a new module gets its place here, as low as it can be.
 LAYERS = (
     {"boxes", "kv_cache", "prompts", "srpo"},
-    {"bootstrap", "figure_style", "generation", "parameters", "provenance", "sharding", "storage", "tiny", "trl_hooks"},
+    {
+        "bootstrap",
+        "figure_style",
+        "generation",
+        "parameters",
+        "provenance",
+        "sharding",
+        "storage",
+        "tiny",
+        "trl_hooks",
+    },
     {
         "chat",
         "checkpoints",
