@@ -14,44 +14,23 @@ import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from groundr1.model import TINY_PATH, load_processor, resolve
+from groundr1.shapes import published_config
 from groundr1.tiny import tiny_config
 
-# Text and vision settings; 3b and 7b are Qwen2.5-VL's, "larger" is what two cores do in seconds.
-SHAPES: dict[str, dict[str, dict[str, Any]]] = {
-    "larger": {
-        "text_config": {
-            "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 4,
-            "num_key_value_heads": 2, "vocab_size": 2048,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]},
-        },
-        "vision_config": {
-            "depth": 4, "hidden_size": 192, "intermediate_size": 512, "num_heads": 6,
-            "fullatt_block_indexes": [1, 3],
-        },
+# Shapes by a short name: Qwen2.5-VL's published ones, and one that two cores do in seconds.
+PUBLISHED = {"3b": "Qwen/Qwen2.5-VL-3B-Instruct", "7b": "Qwen/Qwen2.5-VL-7B-Instruct"}
+LARGER: dict[str, dict[str, Any]] = {
+    "text_config": {
+        "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "vocab_size": 2048, "tie_word_embeddings": True,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]},
     },
-    "3b": {
-        "text_config": {
-            "hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16,
-            "num_key_value_heads": 2, "vocab_size": 151936,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
-        },
-        "vision_config": {
-            "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16,
-            "fullatt_block_indexes": [7, 15, 23, 31],
-        },
-    },
-    "7b": {
-        "text_config": {
-            "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
-            "num_key_value_heads": 4, "vocab_size": 152064,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
-        },
-        "vision_config": {
-            "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16,
-            "fullatt_block_indexes": [7, 15, 23, 31],
-        },
+    "vision_config": {
+        "depth": 4, "hidden_size": 192, "intermediate_size": 512, "num_heads": 6, "out_hidden_size": 256,
+        "fullatt_block_indexes": [1, 3],
     },
 }  # fmt: skip
+SHAPES = ("larger", *PUBLISHED)
 
 
 @functools.cache
@@ -63,18 +42,12 @@ def folder_of(name: str) -> str:
     if name not in SHAPES:
         return resolve(name)
     tokenizer = load_processor("tiny").tokenizer
+    config = _shape(name)
     tiny = tiny_config(tokenizer)
-    tokens = {
-        key: getattr(tiny, key) for key in ("image_token_id", "video_token_id", "vision_start_token_id")
-    }
-    ends = {key: getattr(tiny.text_config, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    shape, tied = SHAPES[name], name != "7b"
-    config = Qwen2_5_VLConfig(
-        text_config=shape["text_config"] | ends | {"tie_word_embeddings": tied},
-        vision_config=shape["vision_config"] | {"out_hidden_size": shape["text_config"]["hidden_size"]},
-        tie_word_embeddings=tied,
-        **tokens,
-    )
+    for key in ("image_token_id", "video_token_id", "vision_start_token_id"):
+        setattr(config, key, getattr(tiny, key))
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(config.text_config, key, getattr(tiny.text_config, key))
     on_gpu = torch.accelerator.is_available()
     torch.manual_seed(0)
     with torch.device(torch.accelerator.current_accelerator() if on_gpu else "cpu"):
@@ -85,6 +58,13 @@ def folder_of(name: str) -> str:
     folder = Path(tempfile.mkdtemp(prefix=f"groundr1-{name}-"))
     model.save_pretrained(folder)
     return str(folder)
+
+
+def _shape(name: str) -> Qwen2_5_VLConfig:
+    """Configuration of one of `SHAPES`, still with the token ids of the published models."""
+    if name in PUBLISHED:
+        return published_config(PUBLISHED[name])
+    return Qwen2_5_VLConfig(**LARGER, tie_word_embeddings=True)
 
 
 def processor_of(name: str, view_side: int | None = None) -> Any:

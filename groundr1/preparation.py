@@ -24,11 +24,11 @@ class _Coming:
     """Stands in the rows of a batch for their pictures."""
 
     encoded: list[tuple[str, Any]]  # example id and picture
-    store: Future | None = (
-        None  # of what `_prepare` returns; given away once, because its taker will add to it
-    )
+    # Of what `_prepare` returns; given away once, because its taker will add to it.
+    store: Future | None = None
 
     def take(self, make_store: Callable[[], Pictures]) -> tuple[list[Image.Image], Pictures]:
+        """The pictures opened and a store that holds them; prepared now where nobody has begun, or it was taken."""
         begun, self.store = self.store, None
         return _prepare(self.encoded, make_store()) if begun is None else begun.result()
 

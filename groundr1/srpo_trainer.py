@@ -125,7 +125,7 @@ class SRPOTrainer(ResumableTrainer):
         return rows
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        # TRL counts micro-steps from 0 in a resumed process; which batch is generated when goes by it.
+        """As TRL, which counts micro-steps from 0 in a resumed process, and generates batches by that count."""
         self._step = max(self._step, self.state.global_step * self.args.gradient_accumulation_steps)
         return super().training_step(model, inputs, num_items_in_batch)
 

@@ -170,9 +170,11 @@ class RunRecorder(TrainerCallback):
         self.bar: tqdm | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Open the progress bar, at the step where a resumed run goes on."""
         self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.run.name, unit="step")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write the step's trajectories into the rollout table."""
         rows = self.trainer.take_rollouts()
         if rows:
             self.run.write_rollouts(state.global_step, pd.DataFrame(rows))
@@ -180,6 +182,7 @@ class RunRecorder(TrainerCallback):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
+        """Append a step to metrics.csv, and show it on the bar."""
         if not logs or "loss" not in logs:
             return  # the summary that the Trainer logs at the end of a run
         values = {**logs, "step": state.global_step, "step_seconds": logs["step_time"]}
@@ -193,6 +196,7 @@ class RunRecorder(TrainerCallback):
             self.bar.update(state.global_step - self.bar.n)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Close the bar."""
         if self.bar is not None:
             self.bar.close()
 
