@@ -83,8 +83,12 @@ def _unwrap(solution: str) -> str:
     return solution.strip() if inner is None else inner
 
 
-def _normalise(text: str) -> str:
-    """Case-folded text with single spaces and without outer punctuation; a text of punctuation only keeps it."""
+def normalise(text: str) -> str:
+    """Case-folded text with single spaces and without outer punctuation; a text of punctuation only keeps it.
+
+    >>> normalise('"Bud  Light."')
+    'bud light'
+    """
     folded = " ".join(text.casefold().split())
     return folded.rstrip(_OUTER_CLOSING).lstrip(_OUTER_OPENING) or folded
 
@@ -93,30 +97,57 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
 
 
-# The letter that opens an answer, set off from what follows: "B", "(b) blue", "b: blue", "B. blue", "**B**".
-_LEADING_LETTER = re.compile(r"[\s(\[{*_\"']*([A-Za-z])(?:[)\]}:]|[.*_\"']+(?=\s|$)|\s*$)")
+# A letter of a word or a compound; Latin ones only, because Chinese sets no spaces around an option ("答案是B").
+_WORD = "0-9A-Za-zÀ-ɏ_'’-"
+# The letter that opens a line, set off from what follows: "B", "(b) blue", "b: blue", "B. blue", "**B**".
+_OPENING_LETTER = re.compile(r"^[\s(\[{*_\"']*([A-Za-z])(?:[)\]}:]|[.*_\"']+(?=\s|$)|[ \t]*$)", re.MULTILINE)
+# "(A) or (B)": what follows an opening letter that is not the only one.
+_ALTERNATIVE = re.compile(rf"\s*(?:,|/|&|or\b|and\b)\s*(?:\([A-Za-z]\)|[A-HJ-Z](?![{_WORD}]))")
 # A before a word is the article, unless the word is one that no article precedes.
-_OPTION_A = r"A(?![ \t]+(?!(?i:and|or|is|because|since|as)\b)\w\w)"
+_OPTION_A = r"A(?![ \t]+(?!(?i:and|or|is|because|since|as|but|not)\b)\w\w)"
 # A letter in brackets, or a capital that stands alone: not in a word nor a compound (B-52, it's). "I" is a pronoun.
-_LONE_LETTER = re.compile(rf"\(([A-Za-z])\)|(?<![\w'’-])([B-HJ-Z]|{_OPTION_A})(?![\w'’-])")
+_LONE_LETTER = re.compile(rf"\(([A-Za-z])\)|(?<![{_WORD}])([B-HJ-Z]|{_OPTION_A})(?![{_WORD}])")
+# A small letter counts where it is the answer's last word after one of these.
+_STATED_LETTER = re.compile(r"\b(?:answer|option|choice)(?:\s+is)?[\s:]+([a-z])\W*$", re.IGNORECASE)
 
 
-def _leading_letter(text: str) -> str | None:
-    match = _LEADING_LETTER.match(text)
-    return match[1].upper() if match else None
+def opening_letter(answer: str) -> str | None:
+    """The option letter, in upper case, that an answer opens with, set off from what follows; None without one.
+
+    None also where another follows at once ("(A) or (B)") or opens a later line: listing the options is no answer.
+
+    >>> opening_letter("(b) blue"), opening_letter("Blue"), opening_letter("A. red\\nB. blue")
+    ('B', None, None)
+    """
+    first = _OPENING_LETTER.match(answer)
+    if first is None or _ALTERNATIVE.match(answer, first.end()):
+        return None
+    letters = {letter.upper() for letter in _OPENING_LETTER.findall(answer)}
+    return letters.pop() if len(letters) == 1 else None
+
+
+def lone_letters(answer: str) -> set[str]:
+    """All option letters, in upper case, that an answer names anywhere as whole tokens.
+
+    In brackets, as a capital that is part of no word, or as the last word after "answer", "option" or "choice". The
+    article "A" and the pronoun "I" are none.
+
+    >>> sorted(lone_letters("Not A but (b)")), lone_letters("A car"), lone_letters("The answer is c.")
+    (['A', 'B'], set(), {'C'})
+    """
+    letters = {(bracketed or lone).upper() for bracketed, lone in _LONE_LETTER.findall(answer)}
+    stated = _STATED_LETTER.search(answer)
+    return letters | {stated[1].upper()} if stated else letters
 
 
 def _answer_letter(answer: str) -> str | None:
     """The one option letter an answer names; None without one, and when it names several (no prize for listing)."""
-    leading = _leading_letter(answer)
-    if leading:
-        return leading
-    letters = {(bracketed or lone).upper() for bracketed, lone in _LONE_LETTER.findall(answer)}
-    return letters.pop() if len(letters) == 1 else None
+    letters = lone_letters(answer)
+    return opening_letter(answer) or (letters.pop() if len(letters) == 1 else None)
 
 
 def _choice(answer: str, solution: str) -> float:
-    letter = _leading_letter(solution)
+    letter = opening_letter(solution)
     if letter is None:
         return _exact(answer, solution)
     return float(_answer_letter(answer) == letter)
@@ -128,11 +159,11 @@ def _yes_no(answer: str, solution: str) -> float:
 
 
 def _exact(answer: str, solution: str) -> float:
-    return float(_normalise(answer) == _normalise(solution))
+    return float(normalise(answer) == normalise(solution))
 
 
 def _contains(answer: str, solution: str) -> float:
-    inside, whole = _normalise(solution), _normalise(answer)
+    inside, whole = normalise(solution), normalise(answer)
     if inside == whole:
         return 1.0
     found = inside and re.search(rf"(?<!\w){re.escape(inside)}(?!\w)", whole)
@@ -150,7 +181,7 @@ def _edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def _ocr(answer: str, solution: str) -> float:
-    answer_words, solution_words = _normalise(answer).split(), _normalise(solution).split()
+    answer_words, solution_words = normalise(answer).split(), normalise(solution).split()
     if not answer_words or not solution_words:
         return 0.0
     # The two directions share the edits and divide by either length: the longer one gives the smaller WER.
