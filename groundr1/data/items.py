@@ -1,46 +1,59 @@
-"""One question of a benchmark, whichever official form its row came in; readers and scorers share this understanding."""
+"""One question of a benchmark, whichever official form its row came in; readers and scorers share this understanding.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+>>> row = {"problem": "Is there a cat? Please answer yes or no.", "solution": "No", "dataset": "existence",
+...        "Image": "images/existence/1.jpg", "problem_id": 7}
+>>> (item,) = items_of("mme", row)
+>>> item.id, item.solution, item.groups["part"]
+('existence-7', ('no',), 'perception')
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from groundr1.boxes import Box
+from groundr1.data import item_forms_boxes, item_forms_questions
+from groundr1.data.item_forms import Item, LeftOut
+from groundr1.data.rows import BadRow
 
-__all__ = ["Item", "items_of"]
+__all__ = ["BENCHMARK_NAMES", "BadRow", "Item", "LeftOut", "items_of"]
 
-
-@dataclass(frozen=True)
-class Item:
-    """One question of a benchmark, without its picture.
-
-    Attributes:
-        id: unique within the benchmark.
-        question: as the benchmark words it, options included as lines "A. ...".
-        solution: acceptable answers; for a multiple choice the letter.
-        kind: how an answer is compared, a kind of `groundr1.rewards.answer_reward`; "box" for RefCOCO.
-        cluster: questions of one cluster (the same picture, the rotations of one question, the expressions of one
-            object) are not independent, and are resampled together.
-        groups: sub-score -> the group of this question in it, such as {"category": "adversarial"}.
-        options: letter -> text of a multiple choice; empty for an open question.
-        box: annotated evidence, or the object referred to; image frame, inside the picture. None without a usable one.
-        note: what was done to the annotated box, "" if nothing.
-        size: (width, height) of the picture in pixels, where the row states it.
-        image: path of the picture as the row states it; None where the row holds the picture itself.
-    """
-
-    id: str
-    question: str
-    solution: tuple[str, ...]
-    kind: str
-    cluster: str
-    groups: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
-    box: Box | None = None
-    note: str = ""
-    size: tuple[int, int] | None = None
-    image: str | None = None
+FORMS: Mapping[str, Callable[[Mapping[str, Any], int], list[Item]]] = {
+    "viscot": item_forms_boxes.viscot,
+    "mme": item_forms_questions.mme,
+    "mmvet": item_forms_questions.mmvet,
+    "seed": item_forms_questions.seed,
+    "mme_realworld_lite": item_forms_questions.mme_realworld_lite,
+    "realworldqa": item_forms_questions.realworldqa,
+    "pope": item_forms_questions.pope,
+    "vstar": item_forms_questions.vstar,
+    "hrbench": item_forms_questions.hrbench,
+    "refcoco": item_forms_boxes.refcoco,
+}
+BENCHMARK_NAMES = tuple(FORMS)
 
 
 def items_of(benchmark: str, row: Mapping[str, Any], number: int = 0) -> list[Item]:
-    """The items of one official row: one, or for RefCOCO one an expression of the object."""
-    raise NotImplementedError
+    """The items of one official row: one, or for RefCOCO one an expression of the object, for POPE one a category.
+
+    Understood are the rows of Ground-R1's jsonl files, of the Hub data sets with the columns that lmms-eval reads, of
+    VLMEvalKit's TSV files (values may all be texts), and for RefCOCO those of Visual-CoT's REC files; which one it is
+    shows in its keys. Keys that a reader adds, and that take precedence: `picture` (the file a picture held in
+    the row was written to), `picture_size`, `row_number` (instead of `number`), `item_number` (only this one of the
+    row's items), and for RefCOCO `dataset` ("RefCOCO/val") where the row does not say it.
+
+    Args:
+        benchmark: one of `BENCHMARK_NAMES`.
+        row: the row, with or without its picture.
+        number: position of the row in its file, from 0; part of the id where the form has no unique one.
+
+    Returns:
+        At least one item, ids unique within a file.
+
+    Raises:
+        BadRow: the row cannot be used, and why.
+        LeftOut: a BadRow that is no fault: SEED's questions on videos.
+        ValueError: no such benchmark.
+    """
+    if benchmark not in FORMS:
+        raise ValueError(f"benchmark={benchmark!r} is unknown; give one of {', '.join(FORMS)}.")
+    items = FORMS[benchmark](row, int(row.get("row_number", number)))
+    return items if row.get("item_number") is None else [items[row["item_number"]]]

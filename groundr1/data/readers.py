@@ -12,7 +12,6 @@ other's file, either reader refuses it whole.
     >>> print(*rejected, sep="\\n")                                         # doctest: +SKIP
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from datasets import Dataset
 
 from groundr1.boxes import Box
 from groundr1.data.example import Rejected
+from groundr1.data.item_forms_boxes import VISCOT_KINDS, viscot_answer, viscot_question
 from groundr1.data.rows import (
     BadRow,
     Draft,
@@ -37,14 +37,6 @@ from groundr1.data.rows import (
 __all__ = ["KINDS", "VISCOT_KINDS", "read_jsonl", "read_refcoco", "read_viscot"]
 
 KINDS = ("choice", "contains", "exact", "math", "ocr", "rouge", "yes_no")  # those of groundr1.rewards
-
-# Kind of a Visual-CoT set's answers. As groundr1.rewards.ANSWER_KINDS has it, which data may not import.
-VISCOT_KINDS: Mapping[str, str] = {
-    **dict.fromkeys(("v7w", "visual7w", "gqa", "openimages"), "choice"),
-    **dict.fromkeys(("docvqa", "infographicsvqa", "textcap", "textvqa", "dude", "sroie"), "ocr"),
-    **dict.fromkeys(("flickr30k", "emotic"), "rouge"),
-    **dict.fromkeys(("vsr", "cub"), "contains"),
-}
 
 FOREIGN_SHARE = (
     0.2  # a file with more boxes than this that cannot be of the expected frame is of the other one
@@ -113,8 +105,8 @@ def read_viscot(jsonl: str | Path, image_root: str | Path) -> tuple[Dataset, lis
         name = text_field(row, "dataset")
         if name not in VISCOT_KINDS:
             raise BadRow(f"dataset {name!r} is no Visual-CoT set; known are {', '.join(VISCOT_KINDS)}")
-        question = re.sub(r'"?\s*\n(?=[A-D]\. )', "\n", text_field(row, "problem")).strip()
-        solution = [re.sub(r"</?answer>", "", text).strip() for text in texts_field(row, "solution")]
+        question = viscot_question(text_field(row, "problem"))
+        solution = [viscot_answer(text) for text in texts_field(row, "solution")]
         boxes = [Box(*corners) for corners in boxes_field(row, "bboxs")]
         identity = f"{name}-{id_field(row, 'problem_id')}"
         kind, size = VISCOT_KINDS[name], size_field(row)
