@@ -170,7 +170,7 @@ def _contains(answer: str, solution: str) -> float:
     return CONTAINED if found else 0.0
 
 
-def _edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
+def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
     """Levenshtein distance of two word sequences, one row of the table at a time."""
     row = list(range(len(b) + 1))
     for i, word in enumerate(a, start=1):
@@ -185,23 +185,26 @@ def _ocr(answer: str, solution: str) -> float:
     if not answer_words or not solution_words:
         return 0.0
     # The two directions share the edits and divide by either length: the longer one gives the smaller WER.
-    wer = _edit_distance(answer_words, solution_words) / max(len(answer_words), len(solution_words))
+    wer = edit_distance(answer_words, solution_words) / max(len(answer_words), len(solution_words))
     return max(0.0, 1.0 - wer)
 
 
-def _f_measure(matches: int, num_answer: int, num_solution: int) -> float:
+def f_measure(matches: int, num_answer: int, num_solution: int) -> float:
+    """Harmonic mean of precision and recall; 0.0 without a match."""
     return 2 * matches / (num_answer + num_solution) if matches else 0.0
 
 
-def _ngram_f(answer: Sequence[str], solution: Sequence[str], n: int) -> float:
+def ngram_f(answer: Sequence[str], solution: Sequence[str], n: int) -> float:
+    """ROUGE-n of two word sequences: F measure of their common n-grams."""
     grams_answer, grams_solution = (
         Counter(zip(*(words[i:] for i in range(n)), strict=False)) for words in (answer, solution)
     )
     matches = (grams_answer & grams_solution).total()
-    return _f_measure(matches, grams_answer.total(), grams_solution.total())
+    return f_measure(matches, grams_answer.total(), grams_solution.total())
 
 
-def _longest_common(a: Sequence[str], b: Sequence[str]) -> int:
+def longest_common(a: Sequence[str], b: Sequence[str]) -> int:
+    """Length of the longest common subsequence."""
     row = [0] * (len(b) + 1)
     for word in a:
         diagonal = 0
@@ -212,13 +215,13 @@ def _longest_common(a: Sequence[str], b: Sequence[str]) -> int:
 
 def _rouge(answer: str, solution: str) -> float:
     answer_words, solution_words = _words(answer), _words(solution)
-    lcs = _longest_common(answer_words, solution_words)
+    lcs = longest_common(answer_words, solution_words)
     scores = [
-        _ngram_f(answer_words, solution_words, 1),
-        _f_measure(lcs, len(answer_words), len(solution_words)),
+        ngram_f(answer_words, solution_words, 1),
+        f_measure(lcs, len(answer_words), len(solution_words)),
     ]
     if len(solution_words) > 1:
-        scores.append(_ngram_f(answer_words, solution_words, 2))
+        scores.append(ngram_f(answer_words, solution_words, 2))
     return sum(scores) / len(scores)
 
 
