@@ -13,9 +13,8 @@ HIT = 0.5  # IoU from which on all three count an object as found
 def scorer_of(benchmark: str, scorers: Mapping[str, Scorer], reasons: Mapping[str, str]) -> Scorer:
     """The kit's scorer of a benchmark; ValueError with the reason where it has none, because none is invented."""
     if benchmark not in scorers:
-        raise ValueError(
-            f"{reasons.get(benchmark, f'{benchmark!r} is no benchmark; it has {", ".join(scorers)}')}."
-        )
+        reason = reasons.get(benchmark, f"{benchmark!r} is not among {', '.join([*scorers, *reasons])}")
+        raise ValueError(f"{reason}.")
     return scorers[benchmark]
 
 
