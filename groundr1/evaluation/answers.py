@@ -1,8 +1,8 @@
 """The answer front-end: what a raw prediction says. Every scorer reads answers through this module and no other.
 
-A prediction is one text: all turns of the model joined by newlines, or whatever another kit wrote down. `extract_answer`
-finds the part of it that is the answer, `read_letter` and `read_yes_no` read that part. What they cannot read is
-invalid: it scores 0 and is counted, nothing is guessed.
+A prediction is one text: all turns of the model joined by newlines, or whatever another kit wrote down.
+`extract_answer` finds the part of it that is the answer, `read_letter` and `read_yes_no` read that part. What they
+cannot read is invalid: it scores 0 and is counted, nothing is guessed.
 
 >>> read_letter(extract_answer("<think>B is the car.</think> <answer>(C) red</answer>").text)
 'C'
@@ -57,12 +57,12 @@ def extract_answer(prediction: str) -> Extracted:
     """
     answer, status = parse_answer(prediction), "answer tag"
     if answer is None:
-        start, tag, status = max(
-            (prediction.rfind("</think>"), "</think>", "after thought"),
-            (prediction.rfind("</box>"), "</box>", "after box"),
-            (-1, "", "whole text"),
-        )
-        answer = prediction[max(start, 0) + len(tag) :].strip()
+        thought, box = prediction.rfind("</think>"), prediction.rfind("</box>")
+        if thought == box:  # neither is there
+            answer, status = prediction.strip(), "whole text"
+        else:
+            answer = prediction[max(thought + len("</think>"), box + len("</box>")) :].strip()
+            status = "after thought" if thought > box else "after box"
     return Extracted(answer, status if answer else "empty")
 
 
@@ -90,9 +90,8 @@ def read_letter(text: str, options: Mapping[str, str] = _ANY_OPTIONS) -> str | N
     opening = opening_letter(text)
     if opening and (not options or opening in options):
         return opening
-    if options:
-        plain = normalise(text)
-        same = [letter for letter, option in options.items() if option and normalise(option) == plain]
+    for form in (str.casefold, normalise) if options else ():  # "(550)" beside "550" is another number
+        same = [letter for letter, option in options.items() if option and form(option) == form(text)]
         if len(same) == 1:
             return same[0]
     letters = lone_letters(_without_texts(text, options)) if opening is None else set()
@@ -118,8 +117,8 @@ def read_yes_no(text: str) -> str | None:
     None for both or neither ("Yes or no?", "Not sure", "None of them"). The first word is what `answer_reward` looks
     at; the second rule is our choice, because nobody misunderstands "The answer is yes."
 
-    >>> [read_yes_no(text) for text in ("Yes, there is no dog.", "There is no dog.", "**No**", "Not sure", "yes or no?")]
-    ['yes', 'no', 'no', None, None]
+    >>> [read_yes_no(text) for text in ("Yes, there is no dog.", "There is no dog.", "Not sure", "yes or no?")]
+    ['yes', 'no', None, None]
     """
     folded = text.casefold()
     words = re.findall(r"[^\W\d_]+", folded)
