@@ -33,6 +33,7 @@ from groundr1.figure_style import (
     per_cent_axis,
 )
 from groundr1.figure_style import save_figure as save_figure
+from groundr1.gallery import plot_gallery as plot_gallery
 from groundr1.picture_figures import plot_scenes as plot_scenes
 from groundr1.picture_figures import plot_trajectory as plot_trajectory
 

@@ -1,8 +1,9 @@
 """Figures with pictures in them: scenes with their evidence, and what a model looked at. Reached through
 `figures`."""
 
+import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from PIL import Image
 
 from groundr1.boxes import Box, relative_area
 from groundr1.diagnostics import scale_of
@@ -29,6 +31,7 @@ TRUTH_COLOUR = "#009e73"
 DASHES = (0, (3, 1.5))
 TEXT_WIDTH, MAX_LINES = 46, 9  # characters a line and lines a turn beside a picture
 LINE = 0.145  # inches a line of text takes
+MAX_SIDE = 1600  # pixels of a picture that are drawn; at 200 dots an inch more than a page is wide
 
 
 def plot_scenes(examples: Sequence[Any], *, columns: int = 4) -> Figure:
@@ -85,20 +88,19 @@ def plot_trajectory(example: Any, trajectory: Any, *, title: str | None = None) 
     texts = [_conversation(example, each) for each in named.values()]
     num_crops = max(1, *(len(each.boxes) for each in named.values()))
     height = max(1.75, *(LINE * (sum(len(lines) for lines, _ in text) + len(text)) for text in texts))
-    # The grey of the base's bars would be lost on a picture.
-    colours = {**colours_of([name or "SRPO" for name in named]), "base": INK}
+    colours = picture_colours(name or "SRPO" for name in named)
     with in_style():
         figure = new_figure((height + 0.2) * len(named) + 0.6, width=max(7.2, 1.9 * (num_crops + 1) + 3.2))
-        heading = textwrap.fill(title or _value(example, "question"), int(12 * figure.get_figwidth()))
+        heading = textwrap.fill(title or value_of(example, "question"), int(12 * figure.get_figwidth()))
         figure.suptitle(heading.replace("$", r"\$"), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         widths = [1.0] * (num_crops + 1) + [1.7]
         grid = figure.subplots(len(named), num_crops + 2, squeeze=False, width_ratios=widths)
         for row, ((name, each), text) in enumerate(zip(named.items(), texts, strict=True)):
             colour = colours[name or "SRPO"]
-            _draw_picture(grid[row, 0], example, each, colour)
+            draw_picture(grid[row, 0], example, each, colour)
             grid[row, 0].set_title(name or "picture", color=colour if name else INK)
             for crop in range(num_crops):
-                _draw_crop(grid[row, crop + 1], example, each, crop)
+                draw_crop(grid[row, crop + 1], example, each, crop)
             _write_turns(grid[row, -1], text, height)
         truth = Line2D([], [], color=TRUTH_COLOUR)
         drawn = Line2D([], [], color=INK if len(named) > 1 else colour, linestyle=DASHES)
@@ -107,16 +109,21 @@ def plot_trajectory(example: Any, trajectory: Any, *, title: str | None = None) 
     return finish(figure, _turn_table(example, named))
 
 
-def _value(example: Any, name: str) -> Any:
+def picture_colours(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each model's boxes, as in bars; but the grey of the base would be lost on a picture."""
+    return {name: INK if name == "base" else colour for name, colour in colours_of(names).items()}
+
+
+def value_of(example: Any, name: str) -> Any:
     return example[name] if isinstance(example, Mapping) else getattr(example, name)
 
 
 def _draw_example(axes: Axes, example: Any) -> list[dict[str, Any]]:
-    image, records = _value(example, "image"), []
+    image, records = value_of(example, "image"), []
     _show(axes, image)
-    about = {name: _value(example, name) for name in ("id", "source", "question")}
-    about["solution"] = " / ".join(_value(example, "solution"))
-    for box in [Box(*corners) for corners in _value(example, "boxes")]:
+    about = {name: value_of(example, name) for name in ("id", "source", "question")}
+    about["solution"] = " / ".join(value_of(example, "solution"))
+    for box in [Box(*corners) for corners in value_of(example, "boxes")]:
         area_relative = relative_area(box, image.size)
         scale = scale_of(area_relative)
         _outline(axes, box, SCALE_COLOURS[scale])
@@ -129,13 +136,16 @@ def _draw_example(axes: Axes, example: Any) -> list[dict[str, Any]]:
     return records or [{**about, **dict.fromkeys(("x1", "y1", "x2", "y2", "relative_area", "scale"))}]
 
 
-def _show(axes: Axes, image: Any, *, anchor: str = "N") -> None:
-    axes.imshow(
-        np.asarray(image.convert("RGB")),
-        interpolation="antialiased",
-        extent=(0, image.width, image.height, 0),
-    )
-    axes.set(xticks=[], yticks=[])
+def _show(axes: Axes, image: Image.Image, *, region: Box | None = None, anchor: str = "N") -> None:
+    """Show a picture, or the pixels that `region` (image frame) touches; the axes are in the image frame."""
+    x1, y1, x2, y2 = region or Box(0.0, 0.0, *map(float, image.size))
+    pixels = (math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2))
+    shown = image.crop(pixels).convert("RGB")
+    # More would not be seen, and a page of 8K pictures would take gigabytes.
+    shown.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
+    left, top, right, bottom = pixels
+    axes.imshow(np.asarray(shown), interpolation="antialiased", extent=(left, right, bottom, top))
+    axes.set(xlim=(x1, x2), ylim=(y2, y1), xticks=[], yticks=[])
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.set_anchor(anchor)
@@ -150,28 +160,26 @@ def _outline(axes: Axes, box: Box, colour: str, *, dashed: bool = False) -> None
         axes.add_patch(rectangle)
 
 
-def _draw_picture(axes: Axes, example: Any, trajectory: Any, colour: str) -> None:
-    _show(axes, _value(example, "image"), anchor="NW")
-    for corners in _value(example, "boxes"):
+def draw_picture(axes: Axes, example: Any, trajectory: Any, colour: str) -> None:
+    _show(axes, value_of(example, "image"), anchor="NW")
+    for corners in value_of(example, "boxes"):
         _outline(axes, Box(*corners), TRUTH_COLOUR)
     for box in trajectory.boxes:
         if box is not None:
             _outline(axes, Box(*box), colour, dashed=True)
 
 
-def _draw_crop(axes: Axes, example: Any, trajectory: Any, number: int) -> None:
+def draw_crop(axes: Axes, example: Any, trajectory: Any, number: int) -> None:
     """The part of the original picture that the model was shown after its turn `number`."""
     if number >= len(trajectory.boxes):
         axes.set_axis_off()
         return
-    image = _value(example, "image")
-    box = trajectory.boxes[number]
-    _show(axes, image, anchor="NW")
+    image = value_of(example, "image")
+    box = None if trajectory.boxes[number] is None else Box(*trajectory.boxes[number])
+    _show(axes, image, region=box, anchor="NW")
     if box is None:
         axes.set_title("no box: whole picture", fontweight="normal", fontsize=8)
         return
-    box = Box(*box)
-    axes.set(xlim=(box.x1, box.x2), ylim=(box.y2, box.y1))
     which = "crop" if len(trajectory.boxes) == 1 else f"crop {number + 1}"
     area = _per_cent(relative_area(box, image.size))
     axes.set_title(f"{which}, {area} of the picture", fontweight="normal", fontsize=8)
@@ -183,7 +191,7 @@ def _conversation(example: Any, trajectory: Any) -> list[tuple[list[str], str]]:
     for number, turn in enumerate(trajectory.turns, start=1):
         text = f"turn {number}: {' '.join(turn.split())}"
         paragraphs.append((textwrap.wrap(text, TEXT_WIDTH, max_lines=MAX_LINES, placeholder=" …"), INK))
-    solution = " / ".join(_value(example, "solution"))
+    solution = " / ".join(value_of(example, "solution"))
     given = "none" if trajectory.answer is None else trajectory.answer
     verdict = textwrap.wrap(
         f"answer: {given}    solution: {solution}", TEXT_WIDTH, max_lines=3, placeholder=" …"
@@ -208,7 +216,7 @@ def _per_cent(fraction: float) -> str:
 
 
 def _turn_table(example: Any, named: Mapping[str, Any]) -> pd.DataFrame:
-    solution = " / ".join(_value(example, "solution"))
+    solution = " / ".join(value_of(example, "solution"))
     records = []
     for name, trajectory in named.items():
         for number, text in enumerate(trajectory.turns):

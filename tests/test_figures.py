@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import Dataset
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -77,6 +78,26 @@ def trajectory():
     return SimpleNamespace(turns=turns, boxes=[Box(5.0, 5.0, 40.0, 30.0)], answer="key")
 
 
+def gallery_data(example, model: str = "base") -> tuple[list[dict], pd.DataFrame]:
+    """Twelve questions: small ones hit, medium ones missed or not answered, large ones not judged, one unannotated."""
+    scales = ["small"] * 5 + ["medium"] * 4 + ["large"] * 2 + [None]
+    rows = [
+        {
+            "model": model,
+            "prompt_id": f"q{number}",
+            "scale": scale,
+            "box": None if number == 5 else [5.0, 5.0, 40.0, 30.0],
+            "correct": {"small": 1.0, "medium": 0.0, "large": math.nan}.get(scale, 1.0),
+            "answer": "no $ key that fits here" if number % 2 else None if scale == "medium" else "key",
+            "iou": 0.125,
+            "relative_area": 0.18,
+        }
+        for number, scale in enumerate(scales)
+    ]
+    dataset = Dataset.from_list([{**example, "id": row["prompt_id"]} for row in rows])
+    return dataset, pd.DataFrame(rows)
+
+
 @pytest.fixture(scope="module")
 def every_figure(accuracy, example, trajectory):
     """One of each, small."""
@@ -92,6 +113,7 @@ def every_figure(accuracy, example, trajectory):
         "one": figures.plot_trajectory(example, trajectory),
         "arms": figures.plot_trajectory(example, {"base": silent, "SRPO": trajectory}),
         "paper": figures.plot_paper_results(paper_results(), accuracy),
+        "gallery": figures.plot_gallery(*gallery_data(example), per_group=2),
     }
 
 
@@ -167,7 +189,9 @@ def test_arms_keep_their_colours_and_never_share_one():
     assert len(set(colours.values())) == 6
 
 
-@pytest.mark.parametrize("name", ["curves", "bias", "accuracy", "areas", "scenes", "one", "arms", "paper"])
+@pytest.mark.parametrize(
+    "name", ["curves", "bias", "accuracy", "areas", "scenes", "one", "arms", "paper", "gallery"]
+)
 def test_no_text_lies_on_another_or_outside(every_figure, monkeypatch, name):
     figure = every_figure[name]
     drawn = []
@@ -292,6 +316,70 @@ def test_trajectory_shows_exactly_the_evidence_that_was_shown(every_figure):
     assert table["turn"].tolist() == [1, 1, 2]
     assert table["x2"].fillna(0).tolist() == [0.0, 40.0, 0.0]
     assert every_figure["arms"].axes[1].get_title(loc="left") == "no box: whole picture"
+
+
+def test_gallery_draws_hits_and_misses_by_lot(every_figure, example):
+    dataset, predictions = gallery_data(example)
+    table = every_figure["gallery"].table
+    drawn = table.groupby(["group", "verdict"], sort=False).size()
+    assert drawn.to_dict() == {
+        ("small", "hit"): 2,
+        ("medium", "miss"): 2,
+        ("medium", "invalid"): 2,
+        ("large", "unscored"): 2,
+    }, "the question without annotation has no place among scales"
+    shuffled = predictions.sample(frac=1, random_state=5)
+    pd.testing.assert_frame_equal(figures.plot_gallery(dataset, shuffled, per_group=2).table, table)
+    small = [
+        figures.plot_gallery(dataset, predictions, per_group=2, seed=seed).table["id"][:2]
+        for seed in range(9)
+    ]
+    assert len({tuple(ids) for ids in small}) > 1, "another seed draws others"
+
+
+def test_gallery_shows_the_pictures_with_their_boxes_and_crops(every_figure):
+    figure = every_figure["gallery"]
+    table = figure.table
+    row = table.index[table["id"] == "q5"].item()
+    assert table.loc[row, ["x1", "y1", "x2", "y2"]].isna().all()
+    assert table.drop(row)["x2"].eq(40.0).all()
+    picture, crop, below = figure.axes[3 * row : 3 * row + 3]
+    assert len(picture.patches) == 2, "the annotated box, on its rim"
+    assert crop.get_title(loc="left") == "no box: whole picture"
+    assert below.texts[1].get_text() == r"→ no \$ key that fit… (solution: key / a key)"
+    picture, crop, _ = figure.axes[:3]
+    assert len(picture.patches) == 4
+    assert (*crop.get_xlim(), *crop.get_ylim()) == (5.0, 40.0, 30.0, 5.0)
+    assert picture.get_ylabel() == "small\nhit"
+
+
+def test_gallery_without_scales_or_by_another_column(example):
+    dataset, predictions = gallery_data(example)
+    unannotated = figures.plot_gallery(dataset, predictions.assign(scale=None), per_group=1)
+    assert unannotated.table["verdict"].tolist() == ["hit", "miss", "invalid", "unscored"]
+    sets = predictions.assign(set=["a set with a very long name", *"bbb", *"aaaaaaaa"], valid=True)
+    table = figures.plot_gallery(dataset, sets, by="set", per_group=9).table
+    assert table.drop_duplicates(["group", "verdict"])[["group", "verdict"]].values.tolist() == [
+        ["a", "hit"], ["a", "miss"], ["a", "unscored"], ["a set with a very long name", "hit"], ["b", "hit"]
+    ]  # fmt: skip
+
+
+def test_a_gallery_is_of_one_model(example):
+    dataset, predictions = gallery_data(example)
+    both = pd.concat([predictions, predictions.assign(model="SRPO")])
+    with pytest.raises(ValueError, match=r"of \['base', 'SRPO'\]"):
+        figures.plot_gallery(dataset, both)
+    with pytest.raises(ValueError, match="of none"):
+        figures.plot_gallery(dataset, predictions[:0])
+
+
+def test_large_pictures_are_drawn_at_the_size_of_a_page(example):
+    large = {**example, "image": Image.new("RGB", (4000, 3000)), "boxes": [[0.0, 0.0, 4000.0, 1500.0]]}
+    half = SimpleNamespace(turns=[], boxes=[Box(0.0, 0.0, 100.5, 80.0)], answer=None)
+    picture, crop, _ = figures.plot_trajectory(large, half).axes
+    assert picture.images[0].get_array().shape == (1200, 1600, 3)
+    assert picture.get_xlim() == (0, 4000), "still in the image frame"
+    assert crop.images[0].get_array().shape == (80, 101, 3), "the crop at full resolution"
 
 
 # ------------------------------------------------------------------------------------------------ the paper's

@@ -59,8 +59,8 @@ LAYERS = (
         "srpo_config",
         "vllm_session",
     },
-    {"bias_signs", "dry_run", "evaluation", "figures", "pretrain", "training"},
-    {"srpo_trainer"},
+    {"bias_signs", "dry_run", "evaluation", "gallery", "pretrain", "training"},
+    {"figures", "srpo_trainer", "viewer"},
     {"trainer"},
     {"experiment", "train"},
 )
