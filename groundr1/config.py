@@ -1,16 +1,11 @@
 """What a training run is: one frozen, validated dataclass, from a YAML file or from a notebook's
 parameters."""
 
-import dataclasses
-import difflib
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
-import yaml
+from groundr1.configuration import Configuration
+from groundr1.configuration import described as _help
 
 # Fields of SRPOConfig that have a name of their own here, or that the run folder decides.
 RESERVED = {
@@ -35,13 +30,9 @@ DATA_OPTIONS = {
 }
 
 
-def _help(text: str, default: Any = dataclasses.MISSING, **options: Any) -> Any:
-    return field(default=default, metadata={"help": text}, **options)
-
-
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Everything that shapes a run. `describe_fields` prints what each field is, as `--help` does.
+class TrainConfig(Configuration):
+    """Everything that shapes a run. `describe_fields` gives what each field is, as `--help` does.
 
     Example:
         >>> TrainConfig(name="grpo", advantage="grpo", steps=100).group_size
@@ -51,6 +42,8 @@ class TrainConfig:
         ValueError: An unknown field, a value of the wrong type or out of range; the field and the fix are
         named.
     """
+
+    title: ClassVar[str] = "training configuration"
 
     name: str = _help("Name of the run; its folder is runs/<name>.")
     runs: str = _help("Folder of all runs.", "runs")
@@ -96,34 +89,20 @@ class TrainConfig:
         "Further fields of SRPOConfig, given to it as they are.", default_factory=dict
     )
 
-    def __post_init__(self) -> None:
-        for each, expected in typing.get_type_hints(type(self)).items():
-            self._check_type(each, expected)
-        for each in ("steps", "prompts_per_step", "num_groundings", "num_answers", "num_scale_bins", "max_turn_tokens",
-                     "generations_reused_for", "save_every", "keep_checkpoints", "micro_batch_size",
-                     "min_pixels", "max_pixels"):  # fmt: skip
-            value = getattr(self, each)
-            if value is not None and value < 1:
-                raise ValueError(f"{each}={value} must be 1 or more.")
-        for each in ("max_crops", "beta", "learning_rate", "format_weight", "answer_weight", "seed"):
-            if getattr(self, each) < 0:
-                raise ValueError(f"{each}={getattr(self, each)} must not be negative.")
+    def check(self) -> None:
+        """Raise ValueError for values out of range, or that do not go together."""
+        self.check_least(
+            1, "steps", "prompts_per_step", "num_groundings", "num_answers", "num_scale_bins", "max_turn_tokens",
+            "generations_reused_for", "save_every", "keep_checkpoints", "micro_batch_size", "min_pixels", "max_pixels",
+        )  # fmt: skip
+        self.check_least(0, "max_crops", "beta", "learning_rate", "format_weight", "answer_weight", "seed")
         if not self.temperature > 0:
             raise ValueError(
                 f"temperature={self.temperature} must be above 0: training samples its trajectories."
             )
-        self._check_choices()
-
-    def _check_choices(self) -> None:
-        choices = {
-            "advantage": ("srpo", "srpo-intra", "srpo-inter", "grpo"),
-            "dtype": ("auto", "float32", "bfloat16"),
-        }
-        for each, allowed in choices.items():
-            if getattr(self, each) not in allowed:
-                raise ValueError(
-                    f"{each}={getattr(self, each)!r} is none of {', '.join(map(repr, allowed))}."
-                )
+        self.check_choices(
+            advantage=("srpo", "srpo-intra", "srpo-inter", "grpo"), dtype=("auto", "float32", "bfloat16")
+        )
         self._check_data()
         if self.save_every % self.generations_reused_for:
             raise ValueError(
@@ -153,75 +132,7 @@ class TrainConfig:
             if type(self.data.get(each)) is not int:
                 raise ValueError(f"data={self.data!r} needs {each!r}, a whole number, beside {kind!r}.")
 
-    def _check_type(self, name: str, expected: Any) -> None:
-        value = getattr(self, name)
-        allowed = typing.get_args(expected) if isinstance(expected, types.UnionType) else (expected,)
-        plain = tuple(typing.get_origin(each) or each for each in allowed)
-        if float in plain and type(value) is int:
-            object.__setattr__(self, name, float(value))  # the dataclass is frozen for everyone else
-        elif type(value) not in plain:
-            names = " or ".join("null" if each is type(None) else each.__name__ for each in plain)
-            hint = (
-                " (write 1.0e-4: YAML reads 1e-4 as text)"
-                if float in plain and isinstance(value, str)
-                else ""
-            )
-            raise ValueError(f"{name}={value!r} is a {type(value).__name__}, but must be {names}{hint}.")
-
     @property
     def group_size(self) -> int:
         """Trajectories a prompt."""
         return self.num_groundings * self.num_answers
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any] | Self) -> Self:
-        """Config of a mapping; raises ValueError for unknown fields, naming the nearest known one."""
-        if isinstance(values, cls):
-            return values
-        known = [each.name for each in fields(cls)]
-        for each in values:
-            if each not in known:
-                near = difflib.get_close_matches(str(each), known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
-                raise ValueError(f"{each!r} is no field of the training configuration; {hint}")
-        if "name" not in values:
-            raise ValueError("The training configuration needs a 'name', which names the run's folder.")
-        return cls(**values)
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> Self:
-        """Config of a YAML file; its errors name the file.
-
-        Raises FileNotFoundError when there is none, ValueError when it is not YAML, not a mapping, or not
-        valid.
-        """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"There is no training configuration {path}; see --help for what it may hold."
-            )
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{path} is not YAML ({reason}); mend it there.") from error
-        if not isinstance(values, Mapping):
-            raise ValueError(
-                f"{path} holds no 'field: value' lines, but {type(values).__name__}; see --help."
-            )
-        try:
-            return cls.from_mapping(values)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-
-
-def describe_fields() -> str:
-    """One line a field of `TrainConfig`: name, default, meaning."""
-    lines = []
-    for each in fields(TrainConfig):
-        default = each.default
-        if default is dataclasses.MISSING:
-            made = each.default_factory
-            default = "required" if made is dataclasses.MISSING else made()
-        lines.append(f"{each.name} ({default}): {each.metadata['help']}")
-    return "\n".join(lines)

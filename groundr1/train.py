@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from groundr1.config import TrainConfig, describe_fields
+from groundr1.config import TrainConfig
 from groundr1.storage import NoSpaceError
 
 EXAMPLE = """\
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m groundr1.train",
         description="Train Qwen2.5-VL with GRPO or SRPO on grounded rollouts, into a run folder. A run that was"
         " killed is resumed by the same command; a complete one is left alone.",
-        epilog=f"fields of the configuration, with their defaults:\n{describe_fields()}\n\nexample:\n{EXAMPLE}",
+        epilog=f"fields of the configuration, with their defaults:\n{TrainConfig.describe_fields()}\n\nexample:\n{EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", help="YAML file of 'field: value' lines; 'name' is required")

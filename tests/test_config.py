@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from groundr1.config import RESERVED, TrainConfig, describe_fields
+from groundr1.config import RESERVED, TrainConfig
 from groundr1.srpo_config import ADVANTAGES, SRPOConfig
 
 CASES = [
@@ -84,6 +84,6 @@ def test_yaml_is_read_and_its_errors_name_the_file(tmp_path: Path) -> None:
 def test_fields_agree_with_the_trainers() -> None:
     assert {each.name for each in dataclasses.fields(SRPOConfig)} >= set(RESERVED)
     assert all(TrainConfig(name="run", advantage=advantage) for advantage in ADVANTAGES)
-    text = describe_fields()
+    text = TrainConfig.describe_fields()
     for each in dataclasses.fields(TrainConfig):
         assert f"\n{each.name} (" in f"\n{text}" and each.metadata["help"] in text
