@@ -20,6 +20,11 @@ COMPATIBLE: Mapping[str, Callable[[str, Item, str], Verdict]] = MappingProxyType
     {"lmms": compat_lmms.verdict, "vlmeval": compat_vlmeval.verdict, "gr": compat_gr.verdict}
 )
 
+# Benchmarks that a kit's own rules cannot score, and why; COMPATIBLE raises ValueError with the reason.
+NO_SCORER: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"lmms": compat_lmms.NO_SCORER, "vlmeval": compat_vlmeval.NO_SCORER, "gr": compat_gr.NO_SCORER}
+)
+
 # RefCOCO's box as each of them reads it, in the image frame; None without one.
 PREDICTED_BOX: Mapping[str, Callable[[Item, str], Box | None]] = MappingProxyType(
     {
@@ -63,8 +68,8 @@ def pope_counts(
         selection of rows and give the sums to `pope_scores`.
 
     >>> counts = pope_counts("lmms", [True, True, False], ["yes", None, "no"])
-    >>> pope_scores({name: values.sum() for name, values in counts.items()})["recall"] == 100.0
-    True
+    >>> float(pope_scores({name: values.sum() for name, values in counts.items()})["recall"])
+    100.0
     """
     truth = np.asarray(truth_is_yes, dtype=bool)
     yes = np.array([answer == "yes" for answer in read], dtype=bool)

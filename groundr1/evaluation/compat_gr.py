@@ -142,7 +142,8 @@ def _viscot(item: Item, text: str) -> Verdict:
         score = rouge_stemmed(answer, solution)
     else:  # they have no rule for emotic and score every answer 0
         return Verdict(0.0, False, None, f"no rule for {name}")
-    return Verdict(score, bool(answer), answer or None, "first answer")
+    read = answer or (text.strip() if score else None)  # a letter may have been read beside an empty answer
+    return Verdict(score, read is not None, read, "first answer")
 
 
 _SCORERS: Mapping[str, Scorer] = MappingProxyType(
