@@ -39,7 +39,7 @@ def verdict(benchmark: str, item: Item, prediction: str, box: Box | EllipsisType
         item: the question.
         prediction: the raw text.
         box: predicted box in the image frame, None for none. Left out: `read_box(prediction)`, which then must be in
-            the image frame. Only RefCOCO looks at it.
+            the image frame. Only RefCOCO looks at it. Its status is "given" where the text has no box.
     """
     if item.kind == "box":
         return _located(item, prediction, box)
@@ -124,14 +124,12 @@ def _open(text: str, solution: str, status: str) -> Verdict:
 
 
 def _located(item: Item, prediction: str, box: Box | EllipsisType | None) -> Verdict:
-    status = (
-        "given"
-        if box is not ...
-        else "box tag"
-        if "</box>" in prediction
-        else extract_answer(prediction).status
-    )
-    box_image = read_box(prediction) if box is ... else box
+    written = read_box(prediction)
+    box_image = written if box is ... else box
     if box_image is None:
-        return Verdict(0.0, False, None, "empty" if status == "empty" else "no box")
+        return Verdict(0.0, False, None, "no box" if prediction.strip() else "empty")
+    if written is None:
+        status = "given"
+    else:
+        status = "box tag" if "</box>" in prediction else extract_answer(prediction).status
     return Verdict(float(iou(box_image, item.box) >= HIT_IOU), True, str(list(box_image)), status)
