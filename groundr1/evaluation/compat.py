@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 import numpy as np
 
-from groundr1.boxes import Box
 from groundr1.data.items import Item
 from groundr1.evaluation import compat_gr, compat_lmms, compat_vlmeval
 from groundr1.evaluation.answers import Verdict
@@ -23,15 +22,6 @@ COMPATIBLE: Mapping[str, Callable[[str, Item, str], Verdict]] = MappingProxyType
 # Benchmarks that a kit's own rules cannot score, and why; COMPATIBLE raises ValueError with the reason.
 NO_SCORER: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {"lmms": compat_lmms.NO_SCORER, "vlmeval": compat_vlmeval.NO_SCORER, "gr": compat_gr.NO_SCORER}
-)
-
-# RefCOCO's box as each of them reads it, in the image frame; None without one.
-PREDICTED_BOX: Mapping[str, Callable[[Item, str], Box | None]] = MappingProxyType(
-    {
-        "lmms": compat_lmms.predicted_box,
-        "vlmeval": compat_vlmeval.predicted_box,
-        "gr": compat_gr.predicted_box,
-    }
 )
 
 # What a kit quotes for a benchmark, in the names of `score`, where it is not simply what we quote. lmms-eval and
