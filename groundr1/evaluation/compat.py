@@ -12,16 +12,21 @@ from types import MappingProxyType
 import numpy as np
 
 from groundr1.data.items import Item
-from groundr1.evaluation import compat_gr, compat_lmms, compat_vlmeval
 from groundr1.evaluation.answers import Verdict
+from groundr1.evaluation.compat_gr import NO_SCORER as NOT_IN_GR
+from groundr1.evaluation.compat_gr import verdict as gr_verdict
+from groundr1.evaluation.compat_lmms import NO_SCORER as NOT_IN_LMMS
+from groundr1.evaluation.compat_lmms import verdict as lmms_verdict
+from groundr1.evaluation.compat_vlmeval import NO_SCORER as NOT_IN_VLMEVAL
+from groundr1.evaluation.compat_vlmeval import verdict as vlmeval_verdict
 
 COMPATIBLE: Mapping[str, Callable[[str, Item, str], Verdict]] = MappingProxyType(
-    {"lmms": compat_lmms.verdict, "vlmeval": compat_vlmeval.verdict, "gr": compat_gr.verdict}
+    {"lmms": lmms_verdict, "vlmeval": vlmeval_verdict, "gr": gr_verdict}
 )
 
 # Benchmarks that a kit's own rules cannot score, and why; COMPATIBLE raises ValueError with the reason.
 NO_SCORER: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {"lmms": compat_lmms.NO_SCORER, "vlmeval": compat_vlmeval.NO_SCORER, "gr": compat_gr.NO_SCORER}
+    {"lmms": NOT_IN_LMMS, "vlmeval": NOT_IN_VLMEVAL, "gr": NOT_IN_GR}
 )
 
 # What a kit quotes for a benchmark, in the names of `score`, where it is not simply what we quote. lmms-eval and

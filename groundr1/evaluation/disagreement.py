@@ -6,7 +6,7 @@ answers in the styles in which models give them, so that each parser can be held
 >>> row = {"Question_id": "1", "Image": "1.png", "problem": "Is there a cat?", "solution": "yes", "Category": "random"}
 >>> table = disagreement("pope", [row], ["Yes."])
 >>> table.loc["groundr1", ["right", "differs from lmms"]].tolist(), table.loc["lmms", ["right", "invalid"]].tolist()
-([1.0, 1.0], [0.0, 1.0])
+([100.0, 1.0], [0.0, 1.0])
 """
 
 from collections.abc import Mapping, Sequence
