@@ -21,6 +21,8 @@ LETTERS = "ABCDE"
 OPTION_LINE = re.compile(r"\s*\(?([A-E])\s*[.):]\s*(.*?)\s*")
 OPTION_WITHOUT_STOP = re.compile(r"\s*([A-E])\s+(.*?)\s*")  # "B Only cars ..": one row of RealWorldQA
 OPTION_COLUMNS = {letter: (letter, f"choice_{letter.lower()}") for letter in LETTERS}
+PATH_SIGN = re.compile(r"[./\\]")
+LONGEST_PATH = 512  # what is longer is a picture in base64
 OPTION_LISTS = ("multi-choice options", "multi_choice_options", "options")
 
 
@@ -212,12 +214,21 @@ def answer_of(row: Mapping[str, Any]) -> str:
     return text(row, "solution", "answer", "label")
 
 
+def pointer_of(row: Mapping[str, Any]) -> str | None:
+    """Index of the row whose picture a TSV row shares: VLMEvalKit writes it in the place of the picture."""
+    image = row.get("image")
+    if not known(row, "index") or not known(row, "image") or not isinstance(image, str | int):
+        return None
+    image = str(image).strip()
+    return image if len(image) <= 64 and not PATH_SIGN.search(image) else None
+
+
 def picture_of(row: Mapping[str, Any]) -> str | None:
     """Path of the picture: as a reader put it on disk, else as the row states it; None if the row holds the picture."""
+    pointer = pointer_of(row)
     for key in ("picture", "image_path", "Image", "image", "img_path"):
         value = row.get(key)
-        # Longer than a path: base64. Digits alone: the index of the TSV row that has the picture.
-        if isinstance(value, str) and 0 < len(value) <= 512 and not value.isdigit():
+        if isinstance(value, str) and 0 < len(value) <= LONGEST_PATH and not (key == "image" and pointer):
             return value
     return None
 
@@ -226,10 +237,7 @@ def shared_picture(row: Mapping[str, Any], default: str) -> str:
     """What rows on the same picture share: its path, else the index of the TSV row that holds it, else the default."""
     if (picture := picture_of(row)) is not None:
         return picture
-    if not known(row, "index"):
-        return default
-    image = str(row.get("image", ""))
-    return f"index-{image if image.isdigit() and len(image) <= 64 else text(row, 'index')}"
+    return f"index-{pointer_of(row) or text(row, 'index')}" if known(row, "index") else default
 
 
 def size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -144,7 +144,7 @@ def refcoco(row: Mapping[str, Any], number: int) -> list[Item]:
         (corners,) = boxes_field({"bbox": [row.get("bbox")]}, "bbox")
         return _expression(
             row,
-            text(row, "dataset", default="unknown"),
+            _dataset(row),
             text(row, "sent_id"),
             Box(*corners),
             text(row, "expression"),
@@ -159,8 +159,16 @@ def refcoco(row: Mapping[str, Any], number: int) -> list[Item]:
     if not isinstance(row.get("answer"), list):
         raise BadRow(f"no known form of RefCOCO; the row has {sorted(map(str, row))}"[:400])
     (numbers,) = boxes_field({"bbox": [row.get("bbox")]}, "bbox")
-    name = text(row, "dataset", default="unknown")
+    name = _dataset(row)
     return _object(row, name, str(number), Box.from_xywh(*numbers), texts_field(row, "answer"))
+
+
+def _dataset(row: Mapping[str, Any]) -> str:
+    if not known(row, "dataset"):
+        raise BadRow(
+            "the row does not say its data set and split; add the field dataset, such as 'RefCOCO/val'"
+        )
+    return text(row, "dataset")
 
 
 def _object(

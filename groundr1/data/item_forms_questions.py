@@ -207,10 +207,12 @@ def realworldqa(row: Mapping[str, Any], number: int) -> list[Item]:
 
     The options within the question are used where there are any: VLMEvalKit's columns have lost some.
     """
-    group = text(row, "Category", "category", "dataset", default="").lower()
-    foreign = [key for key in OTHERS_KEYS if known(row, key)]
-    if foreign or any(each.strip() in OTHERS_GROUPS for each in group.split(",")):
-        raise BadRow(f"a field {foreign[0] if foreign else group!r} is not of RealWorldQA")
+    names = text(row, "Category", "category", "dataset", default="").lower().split(",")
+    strange = [key for key in OTHERS_KEYS if known(row, key)] + [
+        name for name in names if {name.strip(), _seed_type(name)} & OTHERS_GROUPS or "refcoco" in name
+    ]
+    if strange:
+        raise BadRow(f"{strange[0]!r:.60} is of another benchmark")
     question, answer = question_of(row), answer_of(row)
     is_letter = re.fullmatch(r"\(?[A-E]\)?", answer) is not None
     fields = (

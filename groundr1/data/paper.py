@@ -9,11 +9,15 @@ another experiment.
     87.4
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 RESULTS_FILE = Path(__file__).with_name("paper_results.csv")
+# The paper's names of its models -> ours: its "Ground-R1" is trained with GRPO in v2 and with SRPO in v3.
+V2_ARMS: Mapping[str, str] = {"Qwen2.5-VL-7B": "base", "Ground-R1": "GRPO"}
+V3_ARMS: Mapping[str, str] = {"Qwen2.5-VL-7B": "base", "Ground-R1-GRPO": "GRPO", "Ground-R1": "SRPO"}
 
 
 def paper_results() -> pd.DataFrame:

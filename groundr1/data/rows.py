@@ -110,7 +110,7 @@ def log_rejected(rejected: Sequence[Rejected], num_rows: int) -> None:
 def _checked(draft: Draft, image_root: Path, marker: str | None) -> dict[str, Any]:
     """A row in `EXAMPLE_FEATURES`; BadRow if picture or boxes are at fault."""
     try:
-        path = _find_picture(draft.image, image_root, marker)
+        path = find_picture(draft.image, image_root, marker)
         size = load_image(path).size
     except BadRow:
         raise
@@ -145,7 +145,7 @@ def inside_boxes(boxes: Sequence[Box], size: tuple[int, int]) -> list[Box]:
     return inside
 
 
-def _find_picture(image: str, image_root: Path, marker: str | None) -> Path:
+def find_picture(image: str, image_root: Path, marker: str | None) -> Path:
     """Path below the root; of a foreign machine's path the longest end that exists, at least what follows `marker`."""
     parts = PurePosixPath(image.replace("\\", "/")).parts
     if ".." in parts or "\0" in image:
