@@ -3,6 +3,9 @@
 A prompt set holds the user texts of one conversation: the first asks to ground or to answer, the others stand under
 a crop. The content is that of the paper's prompt (Ground-R1, arXiv 2505.20272, and its v2 code), in our words;
 ``short`` says the same in a few tokens, for the tiny model, which is trained on it and reads no instructions.
+
+`QUESTIONS` says how a benchmark's question is put where its text does not say what form the answer shall have.
+A `JudgePrompt` asks another model how right an answer is.
 """
 
 from typing import NamedTuple
@@ -66,5 +69,68 @@ PROMPTS = {
             "{question}\n\nThink first, then give the answer, in this form:\n"
             "<think> your reasoning </think> <answer> your answer </answer>"
         ),
+    ),
+}
+
+# By the kind of question. Fields: ``question``, as the benchmark packages it; for "box" the expression to be found.
+QUESTIONS = {
+    "choice": "{question}\nAnswer with the letter of the option.",
+    "yes_no": "{question}\nAnswer yes or no.",
+    "box": (
+        "Which region of this picture is meant by: {question}\n"
+        "Look closer at it, then answer with its box [x1,y1,x2,y2] on this picture."
+    ),
+}
+
+
+class JudgePrompt(NamedTuple):
+    """What a judge model is told about one answer.
+
+    Attributes:
+        user: its message. Fields, each filled in once and as it is: ``{question}``, ``{solution}``, ``{answer}``;
+            other braces are text.
+        system: what goes before it, without fields; "" for nothing.
+    """
+
+    user: str
+    system: str = ""
+
+
+# As MM-Vet and Visual-CoT have their judges asked, in our words and with examples of ours: published numbers come from
+# the official texts, which `Judge(prompts=...)` takes.
+JUDGE_PROMPTS = {
+    "mmvet": JudgePrompt(
+        user="""\
+You grade answers to questions about pictures. Compare the prediction with the ground truth and say how correct it is: \
+a number from 0.0 (nothing of it is right) to 1.0 (all of it is right), in steps of 0.1.
+Parts of a ground truth joined by <AND> must all be in the prediction for 1.0; some of them earn their share. Of \
+alternatives joined by <OR>, any one is enough for 1.0.
+Fill in the last cell of this table. Write the number and nothing else.
+
+Question | Ground truth | Prediction | Correctness
+--- | --- | --- | ---
+Which numbers do the two dice show? | 2<AND>6 | They show 3 and 4. | 0.0
+Which numbers do the two dice show? | 2<AND>6 | One of them shows a 6. | 0.5
+Which numbers do the two dice show? | 2<AND>6 | 2 and 5 | 0.5
+Which numbers do the two dice show? | 2<AND>6 | A six and a two. | 1.0
+What time is it? | 14:30<OR>half past two | It is about four o'clock. | 0.0
+What time is it? | 14:30<OR>half past two | The clock says half past two. | 1.0
+Why is this drawing funny? | A fisherman sits on the bank and waits for a bite, while behind his back a cat eats all \
+the fish that he has already caught. | A man is fishing at a river and looks patient. | 0.3
+Why is this drawing funny? | A fisherman sits on the bank and waits for a bite, while behind his back a cat eats all \
+the fish that he has already caught. | The cat is eating fish from a bucket, which cats like to do. | 0.6
+Why is this drawing funny? | A fisherman sits on the bank and waits for a bite, while behind his back a cat eats all \
+the fish that he has already caught. | He waits for the next fish and does not see that the cat behind him eats his \
+whole catch. | 1.0
+{question} | {solution} | {answer} | """
+    ),
+    "viscot": JudgePrompt(
+        system="""\
+You grade answers to questions about pictures. You are given a question, the reference answer and the answer of a \
+student. Give the student's answer a score from 0 to 1: the closer it is to the reference answer in meaning, the \
+higher; 1 for the same meaning in whatever words, 0 for a wrong one.
+Reply in this form and write nothing else:
+score: <number>""",
+        user="Question: {question}\nReference answer: {solution}\nStudent's answer: {answer}",
     ),
 }

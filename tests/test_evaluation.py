@@ -13,10 +13,11 @@ from PIL import Image
 from groundr1.boxes import Box
 from groundr1.data.example import EXAMPLE_FEATURES
 from groundr1.diagnostics import accuracy_by_scale
-from groundr1.evaluation import evaluate, read_predictions, runner
+from groundr1.evaluation import evaluate, folder, read_predictions, runner
 from groundr1.rollout import ground_and_answer
 from groundr1.trajectory import Trajectory
 
+PROCESSOR = small_model.processor()
 BOX_TURN = "<think> look </think> <box>[0,0,10,10]</box>"
 
 
@@ -75,7 +76,7 @@ def make_dataset(num: int, **changes: object) -> Dataset:
 
 
 def test_scores_by_hand(tmp_path: Path, rollout, model):
-    table = evaluate(model, None, make_dataset(4), out=tmp_path / "e", name="base", progress=False)
+    table = evaluate(model, PROCESSOR, make_dataset(4), out=tmp_path / "e", name="base", progress=False)
     assert table["prompt_id"].tolist() == ["row-0", "row-1", "row-2", "row-3"]
     assert table["correct"].tolist() == [1.0, 0.0, 1.0, 0.0]
     assert table["scale"].tolist() == ["small", "large"] * 2
@@ -86,11 +87,17 @@ def test_scores_by_hand(tmp_path: Path, rollout, model):
     assert table["format"].tolist() == [1.0] * 4
     assert (table["num_tokens"] == 3).all() and (table["num_turns"] == 2).all()
     assert list(table["box"].iloc[0]) == [0.0, 0.0, 50.0, 80.0]
-    assert rollout.settings == {"max_crops": 1, "max_turn_tokens": 512, "batch_size": 64}
+    del rollout.settings["pictures"]
+    assert rollout.settings == {
+        "max_crops": 1,
+        "max_turn_tokens": 512,
+        "batch_size": 4,
+        "make_session": None,
+    }
 
 
 def test_report_and_summary_state_the_same_means_with_intervals(tmp_path: Path, rollout, model):
-    table = evaluate(model, None, make_dataset(6), out=tmp_path, name="base", progress=False)
+    table = evaluate(model, PROCESSOR, make_dataset(6), out=tmp_path, name="base", progress=False)
     report = json.loads((tmp_path / "report.json").read_text())
     summary = pd.read_csv(tmp_path / "summary.csv")
     overall = summary[summary["scale"] == "all"].iloc[0]
@@ -105,17 +112,17 @@ def test_report_and_summary_state_the_same_means_with_intervals(tmp_path: Path, 
 
 def test_a_killed_evaluation_resumes_with_no_row_twice_and_none_missing(tmp_path: Path, rollout, model):
     dataset = make_dataset(11)
-    whole = evaluate(model, None, dataset, out=tmp_path / "whole", batch_size=3, progress=False)
+    whole = evaluate(model, PROCESSOR, dataset, out=tmp_path / "whole", batch_size=3, progress=False)
     rollout.asked, rollout.fail_at = [], 6
     with pytest.raises(KeyboardInterrupt):
-        evaluate(model, None, dataset, out=tmp_path / "killed", batch_size=3, progress=False)
+        evaluate(model, PROCESSOR, dataset, out=tmp_path / "killed", batch_size=3, progress=False)
     (tmp_path / "killed" / "predictions" / ".writing-x-part_00002.parquet").write_bytes(b"torn by the kill")
     assert len(read_predictions(tmp_path / "killed")) == 6
     rollout.asked, rollout.fail_at = [], None
-    resumed = evaluate(model, None, dataset, out=tmp_path / "killed", batch_size=3, progress=False)
+    resumed = evaluate(model, PROCESSOR, dataset, out=tmp_path / "killed", batch_size=3, progress=False)
     assert rollout.asked == [f"row-{i}" for i in range(6, 11)]
     pd.testing.assert_frame_equal(resumed, whole)
-    evaluate(model, None, dataset, out=tmp_path / "killed", batch_size=3, progress=False)
+    evaluate(model, PROCESSOR, dataset, out=tmp_path / "killed", batch_size=3, progress=False)
     assert len(rollout.asked) == 5, "a finished evaluation asks the model nothing"
     assert not list((tmp_path / "killed").rglob(".writing-*"))
 
@@ -124,42 +131,42 @@ def test_another_batch_size_continues_the_same_evaluation(tmp_path: Path, rollou
     dataset = make_dataset(7)
     rollout.fail_at = 2
     with pytest.raises(KeyboardInterrupt):
-        evaluate(model, None, dataset, out=tmp_path, batch_size=2, progress=False)
+        evaluate(model, PROCESSOR, dataset, out=tmp_path, batch_size=2, progress=False)
     rollout.fail_at = None
-    table = evaluate(model, None, dataset, out=tmp_path, batch_size=4, progress=False)
+    table = evaluate(model, PROCESSOR, dataset, out=tmp_path, batch_size=4, progress=False)
     assert sorted(rollout.asked) == sorted(table["prompt_id"]) and table["prompt_id"].is_unique
 
 
 def test_a_folder_with_another_evaluation_is_refused_and_left_alone(tmp_path: Path, rollout, model):
-    evaluate(model, None, make_dataset(2), out=tmp_path, name="base", progress=False)
+    evaluate(model, PROCESSOR, make_dataset(2), out=tmp_path, name="base", progress=False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(ValueError, match="model was 'base', now 'GRPO'"):
-        evaluate(model, None, make_dataset(2), out=tmp_path, name="GRPO", progress=False)
+        evaluate(model, PROCESSOR, make_dataset(2), out=tmp_path, name="GRPO", progress=False)
     with pytest.raises(ValueError, match="dataset was"):
-        evaluate(model, None, make_dataset(3), out=tmp_path, name="base", progress=False)
+        evaluate(model, PROCESSOR, make_dataset(3), out=tmp_path, name="base", progress=False)
     with pytest.raises(ValueError, match="max_crops was 1, now 0"):
-        evaluate(model, None, make_dataset(2), out=tmp_path, name="base", max_crops=0, progress=False)
+        evaluate(model, PROCESSOR, make_dataset(2), out=tmp_path, name="base", max_crops=0, progress=False)
     with torch.no_grad():
         model.bias[1] += 1e-3
     with pytest.raises(ValueError, match="weights was .*Choose another folder, or delete this one"):
-        evaluate(model, None, make_dataset(2), out=tmp_path, name="base", progress=False)
+        evaluate(model, PROCESSOR, make_dataset(2), out=tmp_path, name="base", progress=False)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_repeated_ids_are_refused(tmp_path: Path, rollout, model):
     with pytest.raises(ValueError, match=r"1 ids of the dataset repeat, \['same'\]"):
-        evaluate(model, None, make_dataset(3, id="same"), out=tmp_path, progress=False)
+        evaluate(model, PROCESSOR, make_dataset(3, id="same"), out=tmp_path, progress=False)
 
 
 def test_examples_without_annotation_are_scored_without_a_scale(tmp_path: Path, rollout, model):
-    table = evaluate(model, None, make_dataset(4, boxes=[]), out=tmp_path, progress=False)
+    table = evaluate(model, PROCESSOR, make_dataset(4, boxes=[]), out=tmp_path, progress=False)
     assert table["scale"].isna().all() and table["iou"].isna().all() and table["true_area"].isna().all()
     assert table["correct"].mean() == 0.5
     assert json.loads((tmp_path / "report.json").read_text())["iou"] is None
 
 
 def test_an_empty_dataset_gives_an_empty_table(tmp_path: Path, rollout, model):
-    table = evaluate(model, None, make_dataset(1).select([]), out=tmp_path, progress=False)
+    table = evaluate(model, PROCESSOR, make_dataset(1).select([]), out=tmp_path, progress=False)
     assert table.empty and "correct" in table and not (tmp_path / "report.json").exists()
 
 
@@ -170,11 +177,11 @@ def test_reading_where_there_is_no_evaluation_says_how_to_make_one(tmp_path: Pat
 
 def test_fingerprint_sees_any_moved_tensor_and_is_the_same_for_a_copy():
     first, second = small_model.random_model(), small_model.random_model()
-    assert runner.weights_fingerprint(first) == runner.weights_fingerprint(second)
+    assert folder.weights_fingerprint(first) == folder.weights_fingerprint(second)
     with torch.no_grad():
         for parameter in second.lm_head.parameters():
             parameter += 1e-4
-    assert runner.weights_fingerprint(first) != runner.weights_fingerprint(second)
+    assert folder.weights_fingerprint(first) != folder.weights_fingerprint(second)
 
 
 def test_a_real_model_gives_the_rows_of_its_greedy_rollouts(tmp_path: Path):

@@ -62,7 +62,7 @@ LAYERS = (
     {"bias_signs", "dry_run", "evaluation", "gallery", "pretrain", "training"},
     {"figures", "srpo_trainer", "viewer"},
     {"trainer"},
-    {"experiment", "train"},
+    {"evaluate", "experiment", "train"},
 )
 # What these may import of ours, and nothing else: they are read alone, and used without a model.
 ARROWS = {

@@ -1,52 +1,57 @@
-"""Evaluation of one model on one dataset: greedy rollouts, one row an example, kept batch by batch.
+"""Evaluation of one model on one data set: greedy rollouts, one row an example, kept batch by batch.
 
-    <out>/settings.json        model, its weights' fingerprint, dataset, settings: what the predictions belong to
+    <out>/settings.json        model, its weights' fingerprint, data set, views, prompts: what the predictions belong to
           predictions/         one parquet file a batch, written whole or not at all
-          summary.csv          accuracy and IoU by scale of the annotated evidence, with bootstrap intervals
-          report.json          the same over all examples, in a few numbers
+          report.json          the scores in numbers: those of the benchmark, or accuracy and IoU
+          scores.csv           of a benchmark: headline and groups as a table, with intervals
+          summary.csv          accuracy and IoU by scale of the annotated evidence, where there is any
+          rejected.csv, failures.csv      rows that the reader set aside, examples that could not be rolled out
 
-Calling `evaluate` again does the examples that are missing and no other. Greedy decoding is not in the paper: our
-choice, because then the same model gives the same numbers.
+Calling `evaluate` again does the examples that are missing and no other, in however many processes. Under
+`accelerate launch` all processes of the launch call it together, and each does its share. Greedy decoding is not in the
+paper: our choice, because then the same model gives the same numbers.
 """
 
-import hashlib
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from datasets import Dataset
+from datasets import Image as ImageFeature
+from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import ProcessorMixin
 
-from groundr1.diagnostics import accuracy_by_scale, scale_of
+from groundr1.chat import Chat
+from groundr1.data.example import Rejected
+from groundr1.data.items import items_of
+from groundr1.evaluation.folder import alone_in, open_folder, settings_of
+from groundr1.evaluation.predictions import predicted_box, prediction_row, read_parts, write_part
+from groundr1.evaluation.questions import word_question
+from groundr1.evaluation.reports import write_report
+from groundr1.evaluation.scoring import score_rows
+from groundr1.model import prompt_set
+from groundr1.pictures import Pictures, in_threads, open_picture
 from groundr1.rollout import ground_and_answer
-from groundr1.rollout_table import table_row
-from groundr1.storage import atomic_write, read_json, remove_unfinished, write_json
 
-__all__ = ["evaluate", "read_predictions"]
+__all__ = ["evaluate", "processes"]
 
 logger = logging.getLogger(__name__)
 
-SAMPLES_PER_TENSOR = 64  # numbers of each weight tensor that enter the fingerprint
-_TEXTS, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.float64())
-SCHEMA = pa.schema(
-    {
-        **dict.fromkeys(["model", "prompt_id", "source", "scale"], pa.string()),
-        "true_area": pa.float64(),
-        "box": _NUMBERS,
-        **dict.fromkeys(["relative_area", "iou", "giou", "correct", "format"], pa.float64()),
-        **dict.fromkeys(["num_turns", "num_tokens"], pa.int64()),
-        "turns": _TEXTS,
-        **dict.fromkeys(["answer", "solution"], pa.string()),
-    }
-)
+# Processes wait for the one with the slowest share, and for a data set being read; torch gives up after 10 minutes. One
+# that has died is none of theirs to notice: the launcher ends them.
+PATIENCE = timedelta(days=1)
 
 
 def evaluate(
@@ -56,97 +61,192 @@ def evaluate(
     *,
     out: str | Path,
     name: str = "model",
+    benchmark: str | None = None,
+    rejected: Sequence[Rejected] = (),
+    judge: Any = None,
     batch_size: int = 64,
     max_crops: int = 1,
     max_turn_tokens: int = 512,
+    make_session: Callable[[nn.Module, Chat], Any] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Roll out every example greedily and score the answers.
 
     Args:
         model: Qwen2.5-VL, with or without LoRA.
-        processor: its processor.
-        dataset: rows as `EXAMPLE_FEATURES`, ids unique.
+        processor: its processor, which sets how many pixels of a picture the model sees.
+        dataset: rows as `EXAMPLE_FEATURES`, ids unique; of a benchmark what `read_benchmark` gives, with `annotation`.
         out: folder of this evaluation; made if need be, resumed if it belongs to the same evaluation.
         name: of the model in tables and figures ("base", "GRPO", ...).
-        batch_size: examples rolled out together, and lost at most when the process is killed.
+        benchmark: one of `groundr1.data.items.BENCHMARK_NAMES`: its questions are then put as
+            `groundr1.evaluation.questions` says, and scored by its rules. None: answers are right by the reward of
+            their kind.
+        rejected: rows that the reader set aside, to be counted in the report.
+        judge: a `groundr1.evaluation.judge.Judge`, for MM-Vet and Visual-CoT.
+        batch_size: examples rolled out together by a process, and lost at most when it is killed.
         max_crops: crops shown at most; 0 asks for the answer from the view alone.
         max_turn_tokens: limit of tokens a turn.
-        progress: show a bar over the examples.
+        make_session: as in `ground_and_answer`, for vLLM.
+        progress: show a bar over the examples; the main process shows its share.
 
     Returns:
-        One row an example, in the dataset's order. Columns: model, prompt_id, source; scale and true_area (relative
-        area, in [0, 1]) of the annotated evidence, null without annotation; box (last one, image frame, null where the
-        whole picture was shown) and its relative_area, iou and giou with the annotation; correct (answer reward, in
-        [0, 1]); format (format reward, in [0, 1]); num_turns, num_tokens (generated), turns, answer, solution. It can
-        be given to `diagnostics.accuracy_by_scale` and, several models concatenated, to `paired_differences`.
+        One row an example that has a picture, in the data set's order, the same in all processes. Columns: model,
+        prompt_id, source; scale and true_area (relative area, in [0, 1]) of the annotated evidence, null without
+        annotation; box (last one, image frame, null where the whole picture was shown) and its relative_area, iou and
+        giou with the annotation; correct (in [0, 1]: the benchmark's rule without a judge, else the answer reward);
+        format (format reward, in [0, 1]); num_turns, num_tokens (generated), turns, answer, solution; row (in the data
+        set), benchmark, question (as it was put), prediction (the turns joined by newlines), annotation, note; boxes
+        (one an evidence shown, image frame, null for the whole picture); view_width, view_height (frame of the boxes
+        in the turns), image_width and image_height. It can be given to `diagnostics.accuracy_by_scale` and, several
+        models concatenated, to `paired_differences`.
 
     Raises:
-        ValueError: ids repeat, or `out` holds the evaluation of something else.
+        ValueError: ids repeat, a setting is out of range, `out` holds the evaluation of something else or is being written to by another job, or
+            a benchmark's data set has no annotations.
     """
-    out = Path(out)
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be 1 or more.")
+    out, state = Path(out), processes()
     ids = [str(each) for each in dataset["id"]]
     _require_unique(ids)
-    _open(out, {
-        "model": name,
-        "weights": weights_fingerprint(model),
-        "dataset": _fingerprint(ids, dataset["question"], dataset["solution"]),
-        "max_crops": max_crops,
-        "max_turn_tokens": max_turn_tokens,
-    })  # fmt: skip
-    done = set(_parts(out)["prompt_id"])
-    missing = [index for index, each in enumerate(ids) if each not in done]
-    description = f"evaluating {name}"
-    with tqdm(
-        total=len(ids), initial=len(done), desc=description, unit="example", disable=not progress
-    ) as bar:
-        for start in range(0, len(missing), batch_size):
-            chosen = missing[start : start + batch_size]
-            examples = [dataset[index] for index in chosen]
-            groups = ground_and_answer(
-                model,
-                processor,
-                examples,
-                max_crops=max_crops,
-                max_turn_tokens=max_turn_tokens,
-                batch_size=batch_size,
+    questions = _questions(dataset, benchmark)
+    limits = {"max_crops": max_crops, "max_turn_tokens": max_turn_tokens}
+    columns = [ids, questions, dataset["solution"]]
+    settings = {"model": name, **limits, **settings_of(model, processor, columns, benchmark)}
+    rollouts = _Rollouts(
+        model.get_base_model() if hasattr(model, "get_base_model") else model,
+        processor,
+        _with_encoded_pictures(dataset),
+        questions,
+        {**limits, "make_session": make_session},
+        {"model": name, "benchmark": benchmark},
+        out,
+    )
+    with alone_in(out) if state.is_main_process else nullcontext():
+        with state.main_process_first():  # the others check, too: their weights must be the same
+            open_folder(out, settings)
+        done = set(read_parts(out / "predictions")["prompt_id"])
+        missing = [number for number, each in enumerate(ids) if each not in done]
+        state.wait_for_everyone()  # all know what is missing before anyone adds to it
+        failures = gather_object(rollouts.do(missing, state, batch_size, progress))
+        predictions = read_parts(out / "predictions")
+        if state.is_main_process:
+            write_report(
+                out, predictions, benchmark=benchmark, judge=judge, rejected=rejected, failures=failures
             )
-            rows = [_row(name, example, group[0]) for example, group in zip(examples, groups, strict=True)]
-            _write_part(out, rows)
-            bar.update(len(chosen))
-    predictions = _parts(out).set_index("prompt_id").loc[ids].reset_index()[SCHEMA.names]
-    _report(out, predictions)
     return predictions
 
 
-def read_predictions(out: str | Path) -> pd.DataFrame:
-    """Read the predictions in the folder of an evaluation, in the order in which they were made.
+def processes() -> PartialState:
+    """The processes of this launch, one without a launcher."""
+    # Without the flag, a process started by torchrun on a machine without accelerator believes to be alone.
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
 
-    Raises:
-        FileNotFoundError: no evaluation there.
-    """
-    if not (Path(out) / "settings.json").is_file():
-        raise FileNotFoundError(
-            f"There is no evaluation in {out}; run `evaluate(..., out={str(out)!r})` first."
+
+@dataclass(frozen=True)
+class _Rollouts:
+    """What it takes to answer any of the examples, by their numbers in the data set."""
+
+    model: nn.Module
+    processor: ProcessorMixin
+    dataset: Dataset  # pictures encoded
+    questions: Sequence[str]
+    limits: Mapping[str, Any]
+    labels: Mapping[str, Any]
+    out: Path
+
+    def do(
+        self, missing: Sequence[int], state: PartialState, batch_size: int, progress: bool
+    ) -> list[dict[str, str]]:
+        """Answer this process's share of the missing examples, batch by batch; returns those that cannot be."""
+        share = missing[state.process_index :: state.num_processes]
+        longest = -(-len(missing) // state.num_processes)
+        failures: list[dict[str, str]] = []
+        description = f"evaluating {self.labels['model']}"
+        if state.num_processes > 1:
+            description += f" (1 of {state.num_processes} processes)"
+        hidden = not progress or not state.is_main_process
+        with tqdm(total=len(share), desc=description, unit="example", disable=hidden) as bar:
+            for start in range(0, longest, batch_size):  # as many batches as any other process has
+                numbers = share[start : start + batch_size]
+                failures += self._batch(numbers)
+                bar.update(len(numbers))
+        return failures
+
+    def _batch(self, numbers: Sequence[int]) -> list[dict[str, str]]:
+        examples = [
+            {**self.dataset[number], "question": self.questions[number], "row": number} for number in numbers
+        ]
+        opened = in_threads(_opened, examples)
+        failures = [
+            {"prompt_id": str(example["id"]), "reason": picture}
+            for example, picture in zip(examples, opened, strict=True)
+            if isinstance(picture, str)
+        ]
+        examples = [
+            {**example, "image": picture}
+            for example, picture in zip(examples, opened, strict=True)
+            if not isinstance(picture, str)
+        ]
+        if examples:
+            write_part(self.out, self._answered(examples))
+        elif self.limits["make_session"] is not None:
+            # Processes that share an engine make all its calls together, also those that have nothing to ask.
+            chat = Chat(self.processor, prompt_set(self.processor))
+            self.limits["make_session"](self.model, chat).close()
+        return failures
+
+    def _answered(self, examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Rows of examples whose pictures are open."""
+        store = Pictures(self.processor, self.model)
+        groups = ground_and_answer(
+            self.model, self.processor, examples, batch_size=len(examples), pictures=store, **self.limits
         )
-    return _parts(Path(out))
+        rows = []
+        for example, (trajectory,) in zip(examples, groups, strict=True):
+            (entry,) = store.add([trajectory.images[0]])
+            row = prediction_row(example, trajectory, store.view_size(entry))
+            rows.append(row | self.labels | {"row": example["row"]})
+        return rows if self.labels["benchmark"] is None else _scored(self.labels["benchmark"], rows)
 
 
-def weights_fingerprint(model: nn.Module) -> str:
-    """Short hash of a model's weights: up to 64 numbers spread over each tensor, the same on every device.
-
-    Not every number enters, so that a large model takes a moment only; any training step moves all trained tensors.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        flat = tensor.detach().flatten()
-        sample = flat[:: max(1, -(-flat.numel() // SAMPLES_PER_TENSOR))].to(torch.float32).cpu().numpy()
-        digest.update(f"{name} {tuple(tensor.shape)}".encode() + sample.tobytes())
-    return digest.hexdigest()[:16]
+def _scored(benchmark: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with `correct` by the benchmark's own rule."""
+    scores = score_rows(
+        benchmark,
+        [json.loads(row["annotation"]) for row in rows],
+        [row["prediction"] for row in rows],
+        boxes=[predicted_box(benchmark, row) for row in rows],
+    )
+    return [{**row, "correct": score} for row, score in zip(rows, scores["score"], strict=True)]
 
 
-def _fingerprint(*columns: Sequence[Any]) -> str:
-    return hashlib.sha256(repr([list(column) for column in columns]).encode()).hexdigest()[:16]
+def _opened(example: Mapping[str, Any]) -> Image.Image | str:
+    """The picture of an example, or what is wrong with it."""
+    try:
+        return open_picture(example["image"], str(example["id"]))
+    except (FileNotFoundError, ValueError) as error:
+        return str(error)
+
+
+def _with_encoded_pictures(dataset: Dataset) -> Dataset:
+    """The dataset with pictures left encoded, so that a damaged one can be set aside."""
+    if not isinstance(dataset.features["image"], ImageFeature):
+        return dataset
+    return dataset.cast_column("image", ImageFeature(decode=False))
+
+
+def _questions(dataset: Dataset, benchmark: str | None) -> list[str]:
+    """The questions as they are put."""
+    if benchmark is None:
+        return list(dataset["question"])
+    if "annotation" not in dataset.column_names:
+        raise ValueError(
+            f"benchmark={benchmark!r}, but the data set has no column 'annotation'; read it with"
+            " groundr1.data.read_benchmark."
+        )
+    annotations = [json.loads(each) for each in dataset["annotation"]]
+    return [word_question(items_of(benchmark, row, number)[0]) for number, row in enumerate(annotations)]
 
 
 def _require_unique(ids: Sequence[str]) -> None:
@@ -157,66 +257,3 @@ def _require_unique(ids: Sequence[str]) -> None:
             f"{int((counts > 1).sum())} ids of the dataset repeat, {repeated} among them; make ids unique, so that"
             " every example has one row."
         )
-
-
-def _open(out: Path, settings: dict[str, Any]) -> None:
-    """Make the folder, or check that what it holds belongs to these settings."""
-    path = out / "settings.json"
-    if path.is_file():
-        recorded = read_json(path)
-        differing = [key for key in settings if recorded.get(key) != settings[key]]
-        if differing:
-            pairs = "; ".join(f"{key} was {recorded.get(key)!r}, now {settings[key]!r}" for key in differing)
-            raise ValueError(
-                f"{out} holds the evaluation of something else: {pairs}. Choose another folder, or delete this one if"
-                " its predictions are no longer wanted."
-            )
-        remove_unfinished(out)
-    else:
-        write_json(path, settings)
-
-
-def _row(name: str, example: dict[str, Any], trajectory: Any) -> dict[str, Any]:
-    row = table_row(example, trajectory)
-    scale = None if row["true_area"] is None else scale_of(row["true_area"])
-    return row | {
-        "model": name,
-        "scale": scale,
-        "correct": row["reward_answer"],
-        "format": row["reward_format"],
-    }
-
-
-def _part_paths(out: Path) -> list[Path]:
-    return sorted((out / "predictions").glob("part_*.parquet"))
-
-
-def _write_part(out: Path, rows: list[dict[str, Any]]) -> None:
-    number = len(_part_paths(out))
-    with atomic_write(out / "predictions" / f"part_{number:05d}.parquet") as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary)
-
-
-def _parts(out: Path) -> pd.DataFrame:
-    tables = [pq.ParquetFile(path).read() for path in _part_paths(out)]
-    return pa.concat_tables([SCHEMA.empty_table(), *tables]).to_pandas()
-
-
-def _report(out: Path, predictions: pd.DataFrame) -> None:
-    """Write summary.csv and report.json; an empty dataset has neither."""
-    if predictions.empty:
-        return
-    summary = accuracy_by_scale(predictions)
-    with atomic_write(out / "summary.csv") as temporary:
-        summary.to_csv(temporary, index=False)
-    overall = summary[summary["scale"] == "all"].iloc[0]
-    report = {key: overall[key] for key in ("model", "count", "accuracy", "accuracy_low", "accuracy_high")}
-    report |= {key: overall[key] for key in ("iou", "iou_low", "iou_high")}
-    means = {"format": "format", "tokens": "num_tokens", "turns": "num_turns"}
-    report |= {key: predictions[column].mean() for key, column in means.items()}
-    report["without_box"] = int(predictions["box"].isna().sum())
-    report["without_answer"] = int(predictions["answer"].isna().sum())
-    write_json(out / "report.json", report)
-    logger.info(
-        "%s: accuracy %.3f on %d examples, in %s", report["model"], report["accuracy"], report["count"], out
-    )

@@ -1,0 +1,104 @@
+"""What an evaluation leaves beside its predictions: report.json, summary.csv by scale, scores.csv, and what was set
+aside."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from groundr1.data.example import Rejected
+from groundr1.diagnostics import accuracy_by_scale
+from groundr1.evaluation.predictions import score_predictions
+from groundr1.storage import atomic_write, write_json
+
+__all__ = ["flat_scores", "write_report"]
+
+logger = logging.getLogger(__name__)
+
+
+def write_report(
+    out: Path,
+    predictions: pd.DataFrame,
+    *,
+    benchmark: str | None,
+    judge: Any = None,
+    rejected: Sequence[Rejected] = (),
+    failures: Sequence[Mapping[str, str]] = (),
+) -> None:
+    """Write the reports of an evaluation into its folder; without predictions only what was set aside.
+
+    Args:
+        out: the folder, predictions in it.
+        predictions: all of them, as `read_predictions` gives them.
+        benchmark: whose scorer makes the report; None: answers are right by the reward of their kind.
+        judge: a `groundr1.evaluation.judge.Judge`.
+        rejected: rows that the reader set aside.
+        failures: examples that could not be rolled out, each with prompt_id and reason.
+    """
+    _write_lines(out / "rejected.csv", [vars(each) for each in rejected], ["file", "line", "reason"])
+    _write_lines(out / "failures.csv", failures, ["prompt_id", "reason"])
+    if failures:
+        logger.warning("%d examples have no prediction; the first: %s", len(failures), failures[0]["reason"])
+    if predictions.empty:
+        return
+    summary = accuracy_by_scale(predictions)
+    if benchmark is None or predictions["true_area"].notna().any():
+        _write_table(out / "summary.csv", summary)
+    report = {"model": predictions["model"].iloc[0], "count": len(predictions)}
+    if benchmark is None:
+        overall = summary[summary["scale"] == "all"].iloc[0]
+        keys = [f"{name}{end}" for name in ("accuracy", "iou") for end in ("", "_low", "_high")]
+        report |= {key: overall[key] for key in keys}
+    else:
+        report |= score_predictions(benchmark, out, judge=judge)
+        _write_table(out / "scores.csv", flat_scores(report))
+    means = {"format": "format", "tokens": "num_tokens", "turns": "num_turns"}
+    report |= {key: predictions[column].mean() for key, column in means.items()}
+    report["without_box"] = int(predictions["box"].isna().sum())
+    report["without_answer"] = int(predictions["answer"].isna().sum())
+    report |= {"rejected": len(rejected), "failed": len(failures)}
+    write_json(out / "report.json", report)
+    shown = report["headline"] if benchmark else {"accuracy": report["accuracy"]}
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
+    logger.info("%s: %s on %d examples, in %s", report["model"], scores, len(predictions), out)
+
+
+def flat_scores(report: Mapping[str, Any]) -> pd.DataFrame:
+    """Headline and groups of what `score` returns, as one table.
+
+    Returns:
+        One row a score: group ("all", "category", ...), name (the group's: "adversarial"; "all"), score ("accuracy"),
+        value, low, high (95 % interval), count and invalid (of the group); NaN where nothing was scored.
+    """
+    everything = {**report["headline"], "count": report["count"], "invalid": report["invalid"]}
+    cells = [("all", "all", everything)]
+    cells += [
+        (group, name, cell) for group, names in report["groups"].items() for name, cell in names.items()
+    ]
+    rows = []
+    for group, name, cell in cells:
+        for key, value in cell.items():
+            if key in ("count", "invalid"):
+                continue
+            path = key if group == "all" else f"{group}/{name}/{key}"
+            low, high = report["intervals"].get(path, (None, None))
+            rows.append(
+                {"group": group, "name": name, "score": key, "value": value, "low": low, "high": high}
+                | {column: cell[column] for column in ("count", "invalid")}
+            )
+    return pd.DataFrame(rows).astype(dict.fromkeys(["value", "low", "high"], float))
+
+
+def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write what was set aside; no file where nothing was."""
+    if rows:
+        _write_table(path, pd.DataFrame(rows, columns=columns))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index=False)
