@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from groundr1.data.paper import V2_ARMS, V3_ARMS
 from groundr1.figure_style import INK, MUTED, colours_of, finish, in_style, legend_above, new_figure
 
 EVIDENCE_LABELS: Mapping[str, str] = {
@@ -17,9 +18,6 @@ EVIDENCE_LABELS: Mapping[str, str] = {
     "large": "large\n> 30 %",
     "all": "all\nany area",
 }
-# The paper's names of its models -> ours: its "Ground-R1" is trained with GRPO in v2 and with SRPO in v3.
-V2_ARMS: Mapping[str, str] = {"Qwen2.5-VL-7B": "base", "Ground-R1": "GRPO"}
-V3_ARMS: Mapping[str, str] = {"Qwen2.5-VL-7B": "base", "Ground-R1-GRPO": "GRPO", "Ground-R1": "SRPO"}
 
 
 def plot_accuracy_by_scale(table: pd.DataFrame) -> Figure:
