@@ -174,7 +174,7 @@ def _image_root(benchmark: Benchmark, path: Path, images: Sequence[str], folders
                 return folder
         except BadRow:
             continue
-    raise BadRow(f"rows of {benchmark.title}, but no folder holds the pictures {images}; download them")
+    raise BadRow(f"rows of {benchmark.title}, but no folder holds the picture {images[:1]}; download them")
 
 
 def _snapshots(root: Path, files: Sequence[Path]) -> list[Found]:

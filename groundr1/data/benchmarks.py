@@ -22,7 +22,7 @@ from groundr1.data.benchmark_search import Found, find_benchmarks
 from groundr1.data.benchmark_sources import open_source
 from groundr1.data.benchmark_table import BENCHMARKS, MARKERS, Benchmark
 from groundr1.data.example import EXAMPLE_FEATURES, Rejected
-from groundr1.data.item_forms import LeftOut, pointer_of
+from groundr1.data.item_forms import LeftOut, picture_of, pointer_of
 from groundr1.data.items import Item, items_of
 from groundr1.data.picture_store import PictureStore
 from groundr1.data.rows import BadRow, Row, log_rejected
@@ -129,14 +129,15 @@ class _Reading:
             index = str(source_row.row.get("index", f"row {position}"))
             if not wanted and index not in self.waiting:
                 return
+            if wanted:  # before a picture is written in vain
+                items_of(self.benchmark.name, source_row.row, source_row.number)
             row, encoded = take_picture(source_row.row)
-            # Before a picture is written in vain.
-            stated = items_of(self.benchmark.name, row, source_row.number)[0].image if wanted else None
             if encoded is not None:
                 self._keep(index, encoded)
             if wanted:
-                pointer = pointer_of(row) if encoded is None else index
-                self._place(position, source_row._replace(row=row), pointer, stated)
+                self._place(
+                    position, source_row._replace(row=row), pointer_of(row) if encoded is None else index
+                )
         except LeftOut as reason:
             self.left_out[str(reason)] += 1
         except BadRow as error:
@@ -154,12 +155,12 @@ class _Reading:
             self.repeated.add(index)
         for position, row in self.waiting.pop(index, []):
             try:
-                self._place(position, row, index, None)
+                self._place(position, row, index)
             except BadRow as error:
                 self.faults.append((row.line, str(error)))
 
-    def _place(self, position: int, source_row: SourceRow, index: str | None, stated: str | None) -> None:
-        """Find a row's picture, that of the row with this index or else the one stated, and make its examples."""
+    def _place(self, position: int, source_row: SourceRow, index: str | None) -> None:
+        """Find a row's picture, that of the row with this index or else the one it names, and make its examples."""
         if index is not None and index not in self.pictures:
             self.waiting.setdefault(index, []).append((position, source_row))
             return
@@ -170,7 +171,7 @@ class _Reading:
                 raise found
             path, size = found
             added["picture"] = path.name
-        elif stated is not None:
+        elif (stated := picture_of(row)) is not None:
             path, size = self.store.find(stated)
         else:
             raise BadRow("the row has neither a picture nor a path to one")

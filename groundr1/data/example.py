@@ -4,7 +4,6 @@
 the picture decoded. Boxes are evidence annotations: they are logged against the model's boxes, never rewarded.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Any, Self
 
 from datasets import Dataset, Features, List, Value
 from datasets import Image as ImageFeature
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from groundr1.boxes import Box
+from groundr1.data.picture_check import BadPicture, open_upright
 
 __all__ = ["EXAMPLE_FEATURES", "Example", "Rejected", "check_aspect", "load_image", "to_dataset"]
 
@@ -101,25 +101,17 @@ def load_image(source: str | Path | bytes) -> Image.Image:
         source: path of an image file, or its encoded bytes.
 
     Returns:
-        The decoded picture, in its own mode, turned upright by its EXIF orientation as `datasets` does.
+        The decoded picture, in its own mode, turned upright by its EXIF orientation as `datasets` does;
+        `groundr1.data.picture_check.to_rgb` makes it RGB.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a picture, a damaged one, or one longer than `MAX_ASPECT` times its breadth.
+        FileNotFoundError: no such file, or none that can be opened.
+        ValueError: not a picture, a damaged one, or one out of the bounds of `picture_check.Limits`.
     """
-    name = "in the encoded bytes" if isinstance(source, bytes) else str(source)
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"There is no picture {name}; download it, or correct the image root."
-        ) from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"The picture {name} cannot be read ({error}); download it again.") from error
-    check_aspect(upright, f"The picture {name}")
-    return upright
+        return open_upright(source)
+    except BadPicture as error:
+        raise (FileNotFoundError if error.fault == "picture missing" else ValueError)(str(error)) from error
 
 
 def check_aspect(image: Image.Image, what: str) -> None:

@@ -10,23 +10,33 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from groundr1.data import item_forms_boxes, item_forms_questions
 from groundr1.data.item_forms import Item, LeftOut
+from groundr1.data.item_forms_boxes import refcoco, viscot
+from groundr1.data.item_forms_questions import (
+    hrbench,
+    mme,
+    mme_realworld_lite,
+    mmvet,
+    pope,
+    realworldqa,
+    seed,
+    vstar,
+)
 from groundr1.data.rows import BadRow
 
 __all__ = ["BENCHMARK_NAMES", "BadRow", "Item", "LeftOut", "items_of"]
 
 FORMS: Mapping[str, Callable[[Mapping[str, Any], int], list[Item]]] = {
-    "viscot": item_forms_boxes.viscot,
-    "mme": item_forms_questions.mme,
-    "mmvet": item_forms_questions.mmvet,
-    "seed": item_forms_questions.seed,
-    "mme_realworld_lite": item_forms_questions.mme_realworld_lite,
-    "realworldqa": item_forms_questions.realworldqa,
-    "pope": item_forms_questions.pope,
-    "vstar": item_forms_questions.vstar,
-    "hrbench": item_forms_questions.hrbench,
-    "refcoco": item_forms_boxes.refcoco,
+    "viscot": viscot,
+    "mme": mme,
+    "mmvet": mmvet,
+    "seed": seed,
+    "mme_realworld_lite": mme_realworld_lite,
+    "realworldqa": realworldqa,
+    "pope": pope,
+    "vstar": vstar,
+    "hrbench": hrbench,
+    "refcoco": refcoco,
 }
 BENCHMARK_NAMES = tuple(FORMS)
 

@@ -92,8 +92,8 @@ def parquet_rows(paths: Sequence[Path]) -> Iterator[SourceRow]:
 
 
 def hub_rows(repository: str, config: str | None, split: str) -> Iterator[SourceRow]:
-    """Rows of a data set of the Hub, streamed."""
-    return mapping_rows(load_dataset(repository, config, split=split, streaming=True))
+    """Rows of a data set of the Hub, streamed; it is asked for with the first row."""
+    yield from mapping_rows(load_dataset(repository, config, split=split, streaming=True))
 
 
 def mapping_rows(rows: Dataset | IterableDataset | Iterable[Mapping[str, Any]]) -> Iterator[SourceRow]:
