@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundr1.rewards import ANSWER_KINDS, answer_reward, format_reward
+from groundr1.rewards import ANSWER_KINDS, answer_reward, format_reward, longest_common
 
 KINDS = ["choice", "contains", "exact", "math", "ocr", "rouge", "yes_no"]
 BOX_TURN = "<think>there</think> <box>[1,2,30,40]</box>"
@@ -311,3 +311,13 @@ def test_format_reward_is_the_share_of_turns_in_format(turns):
     wanted = [BOX_TURN] * (len(turns) - 1) + [ANSWER_TURN]
     expected = sum(turn == want for turn, want in zip(turns, wanted, strict=False)) / max(len(turns), 1)
     assert format_reward(turns) == pytest.approx(expected)
+
+
+@given(*[st.lists(st.sampled_from("abcd"), max_size=80)] * 2)
+def test_the_longest_common_subsequence_is_that_of_the_table(a, b):
+    row = [0] * (len(b) + 1)
+    for word in a:
+        diagonal = 0
+        for j, other in enumerate(b, start=1):
+            diagonal, row[j] = row[j], diagonal + 1 if word == other else max(row[j], row[j - 1])
+    assert longest_common(a, b) == row[-1]

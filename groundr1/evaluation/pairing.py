@@ -6,6 +6,7 @@ Whatever does not fit is an error that names the rows; no row and no prediction 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from groundr1.boxes import Box, rescale
@@ -102,9 +103,12 @@ def _box_image(row: Mapping[str, Any], item: Item, prediction: str, given: Any) 
 
 
 def _box(value: Any) -> Box | None:
-    if isinstance(value, str) or len(value) != 4:
-        raise BadRow(f"the given box is {value!r:.60}; it must be None or x1, y1, x2, y2 in the image frame")
-    box = Box(*map(float, value))
+    try:
+        box = Box(*map(float, value))
+    except (TypeError, ValueError) as error:
+        raise BadRow(
+            f"the given box is {value!r:.60}; it must be None or x1, y1, x2, y2 in the image frame"
+        ) from error
     return None if box.is_empty else box
 
 
@@ -121,7 +125,11 @@ def _require_texts(predictions: Sequence[Any]) -> None:
         number
         for number, each in enumerate(predictions)
         if not isinstance(each, str)
-        and not (isinstance(each, Sequence) and each and all(isinstance(text, str) for text in each))
+        and not (
+            isinstance(each, Sequence | np.ndarray)
+            and len(each)
+            and all(isinstance(text, str) for text in each)
+        )
     ]
     if wrong:
         shown = ", ".join(f"row {number}: {predictions[number]!r:.40}" for number in wrong[:NAMED])
