@@ -20,6 +20,7 @@ from transformers import ProcessorMixin
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from groundr1.data.example import MAX_ASPECT, check_aspect, load_image
+from groundr1.data.picture_check import to_rgb
 
 ENCODE_AT_ONCE = (
     32  # pictures a vision forward: bounds the memory of activations, far above where batching still pays
@@ -28,7 +29,7 @@ T, R = TypeVar("T"), TypeVar("R")
 
 
 def open_picture(picture: Any, example_id: str) -> Image.Image:
-    """Open a picture as RGB pixels in memory.
+    """Open a picture as RGB pixels in memory, by the one rule of `groundr1.data.picture_check.to_rgb`.
 
     Args:
         picture: A Pillow image, a path, encoded bytes, or the `{"bytes", "path"}` of an undecoded
@@ -52,7 +53,7 @@ def open_picture(picture: Any, example_id: str) -> Image.Image:
         except (FileNotFoundError, ValueError) as error:
             raise type(error)(f"Example {example_id!r}: {error}") from error
     check_aspect(source, f"The picture of example {example_id!r}")
-    return source if source.mode == "RGB" else source.convert("RGB")
+    return to_rgb(source)
 
 
 def in_threads(function: Callable[[T], R], values: Iterable[T]) -> list[R]:

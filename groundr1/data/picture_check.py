@@ -18,9 +18,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-__all__ = ["BadPicture", "Limits", "PictureFacts", "check_picture", "open_upright", "to_rgb"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "BadPicture",
+    "Limits",
+    "PictureFacts",
+    "check_picture",
+    "open_upright",
+    "perceptual_hash",
+    "to_rgb",
+]
 
-# Formats that are read. Others that Pillow knows are drawings or programs (EPS starts Ghostscript), or never photographs.
+# Formats that are read. Of the others that Pillow knows, some are programs: opening EPS starts Ghostscript.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 FLAT = 8  # grey levels of 256; a thumbnail that varies less has a hash of noise
 SIXTEEN_BITS = 65535
@@ -59,6 +68,7 @@ class Limits:
     max_aspect: float = 200.0
 
 
+DEFAULT_LIMITS = Limits()
 ANY_SIZE = Limits(min_side=1)
 
 
@@ -85,7 +95,7 @@ class PictureFacts:
     notes: tuple[str, ...] = ()
 
 
-def check_picture(source: str | Path | bytes, limits: Limits = Limits()) -> PictureFacts:
+def check_picture(source: str | Path | bytes, limits: Limits = DEFAULT_LIMITS) -> PictureFacts:
     """Read and decode a picture whole, once.
 
     Args:
