@@ -115,9 +115,8 @@ class _Reading:
         self.done: list[_Done] = []
         self.faults: list[tuple[int, str]] = []  # line, reason
         self.left_out: Counter[str] = Counter()
-        self.pictures: dict[
-            str, tuple[Path, tuple[int, int]] | BadRow
-        ] = {}  # of the rows that hold one, by index
+        # Pictures that came in rows, by the index of the row.
+        self.pictures: dict[str, tuple[Path, tuple[int, int]] | BadRow] = {}
         self.repeated: set[str] = set()  # indices of several rows: what points to them points nowhere
         self.waiting: dict[str, list[tuple[int, SourceRow]]] = {}  # by the index of the row with the picture
 

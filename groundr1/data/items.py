@@ -50,6 +50,11 @@ def items_of(benchmark: str, row: Mapping[str, Any], number: int = 0) -> list[It
     the row was written to), `picture_size`, `row_number` (instead of `number`), `item_number` (only this one of the
     row's items), and for RefCOCO `dataset` ("RefCOCO/val") where the row does not say it.
 
+    Groups of an item: viscot set; mme subtask, part ("perception", "cognition"); mmvet combination (capabilities in
+    alphabetical order, joined by commas); seed question_type; mme_realworld_lite task ("Perception", "Reasoning"),
+    subtask, category; realworldqa answer ("letter", "open"); pope category; vstar category; hrbench category ("single",
+    "cross"), cycle; refcoco split ("RefCOCOplus/testA").
+
     Args:
         benchmark: one of `BENCHMARK_NAMES`.
         row: the row, with or without its picture.

@@ -78,7 +78,7 @@ def _tsv_rows(path: Path) -> Iterator[SourceRow]:
 
 
 def parquet_rows(paths: Sequence[Path]) -> Iterator[SourceRow]:
-    """Rows of parquet files, one file after another."""
+    """Rows of parquet files, one file after another; held in memory is a data page, however long the file."""
     number = 0
     for path in paths:
         try:
