@@ -112,10 +112,10 @@ def unpack(
         entry_named = f", entry {name!r:.300}" if name else ""
         raise BadArchive(f"{archive}{entry_named}: {error}.") from error
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{error.strerror}: {archive} could not be unpacked into {folder}; make room, or mend the disk",
-        ) from error
+        reason = (
+            f"{error.strerror}: {archive} could not be unpacked into {folder}; make room, or mend the disk"
+        )
+        raise OSError(error.errno, reason) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return [folder.joinpath(path) for path in writer.files]
@@ -145,8 +145,7 @@ class _Writer:
                     self.bytes_left -= len(chunk)
                     if self.bytes_left < 0:
                         raise _Refused(
-                            f"with it more than {self.max_bytes:,} bytes would be written (a decompression bomb?);"
-                            " raise max_bytes if this is the archive that you want"
+                            f"with it more than {self.max_bytes:,} bytes (a bomb?); raise max_bytes if that is so"
                         )
                     file.write(chunk)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
