@@ -203,13 +203,11 @@ def _reading() -> Iterator[None]:
         yield
     except _Refused:
         raise
-    # Beside their own errors, the modules raise OSError, EOFError, zlib.error, LZMAError, struct.error, RecursionError,
-    # NotImplementedError and more, as a hostile file makes them stumble.
-    except Exception as error:
+    except (
+        Exception
+    ) as error:  # beside their own errors the modules raise EOFError, zlib.error, RecursionError, ...
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise _Refused(
-            f"no zip or tar (plain, gz, bz2, xz), or damaged ({reason}); download it again"
-        ) from error
+        raise _Refused(f"no zip or tar (gz, bz2, xz), or damaged ({reason}); download it again") from error
 
 
 def _zip_entries(raw: BinaryIO) -> Iterator[_Entry]:
