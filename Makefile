@@ -7,7 +7,7 @@
 
 NAME   ?= default
 PYTEST ?=
-BENCHMARKS ?= rollout_throughput training_step scaling memory advantage_share picture_preparation dry_run_memory
+BENCHMARKS ?= rollout_throughput training_step scaling memory advantage_share picture_preparation dry_run_memory scoring_speed
 VENV   := .venv
 READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools

@@ -60,8 +60,8 @@ def pope(generator: random.Random, share: float) -> list[Row]:
     """Three categories, six questions on each picture in each."""
     return [
         {
-            "Question_id": str(index + 1), "Image": f"images/img_{index}.png", "problem": "Is there a dog in the image?",
-            "solution": "no" if index % 2 else "yes", "Category": category,
+            "Question_id": str(index + 1), "Image": f"images/img_{index}.png", "Category": category,
+            "problem": "Is there a dog in the image?", "solution": "no" if index % 2 else "yes",
         }
         for category in POPE_CATEGORIES
         for index in range(_some(3000, share))
@@ -142,12 +142,11 @@ def measure(options: argparse.Namespace) -> list[Row]:
     numbers["together"] = sum(numbers.values())
     return [
         {
-            "name": row.pop("name"),
-            "predictions": numbers[name],
-            "us_a_prediction": 1e6 * row["median_s"] / numbers[name],
+            "predictions": (number := numbers[row["name"]]),
+            "us_a_prediction": 1e6 * row["median_s"] / number,
+            **row,
         }
-        | row
-        for name, row in zip(times, summary(times), strict=True)
+        for row in summary(times)
     ]
 
 

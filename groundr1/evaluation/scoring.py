@@ -173,10 +173,8 @@ def _judge_report(table: pd.DataFrame, judge: Judge | None) -> dict[str, Any]:
     if judge is None:
         return {}
     unjudged = table["judge"].isna()
-    reasons = table.loc[unjudged, "judge_reason"].value_counts().sort_index()
     return {
         "judge": judge.describe(),
         "judged": int((~unjudged).sum()),
         "unjudged": int(unjudged.sum()),
-        "unjudged_reasons": {str(reason): int(number) for reason, number in reasons.items()},
     }
