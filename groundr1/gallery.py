@@ -127,9 +127,12 @@ def _draw_example(
     boxes = boxes_of(prediction)
     draw_picture(picture, example, SimpleNamespace(boxes=boxes), colour)
     draw_crop(crop, example, SimpleNamespace(boxes=boxes[-1:]), 0)
-    crop.set_title(
-        crop.get_title(loc="left").removesuffix(" of the picture"), fontweight="normal", fontsize=7
+    shown = (
+        "whole picture"
+        if boxes[-1:] == [None]
+        else crop.get_title(loc="left").removesuffix(" of the picture")
     )
+    crop.set_title(shown, fontweight="normal", fontsize=7)
     tint = VERDICT_COLOURS[prediction["verdict"]]
     if label:
         name = [*textwrap.wrap(prediction["group"], 16, max_lines=1, placeholder="…"), prediction["verdict"]]
@@ -154,7 +157,7 @@ def _plain(text: str) -> str:
 
 
 def _record(example: Mapping[str, Any], prediction: Mapping[str, Any]) -> dict[str, Any]:
-    box = boxes_of(prediction)[-1]
+    box = next(reversed(boxes_of(prediction)), None)
     names = ("group", "verdict", "model", "answer", "iou", "relative_area")
     record = {name: prediction[name] for name in names} | {"score": prediction["correct"]}
     record |= {"id": prediction["prompt_id"], "question": example["question"]}

@@ -345,7 +345,7 @@ def test_gallery_shows_the_pictures_with_their_boxes_and_crops(every_figure):
     assert table.drop(row)["x2"].eq(40.0).all()
     picture, crop, below = figure.axes[3 * row : 3 * row + 3]
     assert len(picture.patches) == 2, "the annotated box, on its rim"
-    assert crop.get_title(loc="left") == "no box: whole picture"
+    assert crop.get_title(loc="left") == "whole picture"
     assert below.texts[1].get_text() == r"→ no \$ key that fit… (solution: key / a key)"
     picture, crop, _ = figure.axes[:3]
     assert len(picture.patches) == 4
@@ -362,6 +362,14 @@ def test_gallery_without_scales_or_by_another_column(example):
     assert table.drop_duplicates(["group", "verdict"])[["group", "verdict"]].values.tolist() == [
         ["a", "hit"], ["a", "miss"], ["a", "unscored"], ["a set with a very long name", "hit"], ["b", "hit"]
     ]  # fmt: skip
+
+
+def test_gallery_of_answers_without_a_look(example):
+    """Zero crops: nothing was shown after the picture, not even the whole of it again."""
+    dataset, predictions = gallery_data(example)
+    figure = figures.plot_gallery(dataset, predictions.assign(boxes=[[] for _ in range(12)]), per_group=1)
+    assert figure.table["x1"].isna().all()
+    assert not figure.axes[1].images and figure.axes[1].get_title(loc="left") == ""
 
 
 def test_a_gallery_is_of_one_model(example):
