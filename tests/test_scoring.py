@@ -189,6 +189,17 @@ def test_a_constant_letter_scores_its_share(benchmark, letter):
         assert result["accuracy"] == pytest.approx(100 * counts[letter] / 1919)
 
 
+def test_refcoco_always_the_whole_picture():
+    """A hit where the object covers half of its picture: IoU is its share of the area. Counted from width x height."""
+    rows = real_rows("refcoco")
+    large = [row["bboxs"][0][2] * row["bboxs"][0][3] >= row["width"] * row["height"] / 2 for row in rows]
+    num = [len(row["solution"]) for row in rows]
+    whole = [f"[0, 0, {row['width']}, {row['height']}]" for row in rows]
+    result = quick("refcoco", rows, [[text] * count for text, count in zip(whole, num, strict=True)])
+    assert result["per_expression"] == pytest.approx(100 * np.dot(large, num) / sum(num))
+    assert result["any_expression"] == pytest.approx(100 * np.mean(large))
+
+
 def test_real_groups_are_the_files_own():
     rows = real_rows("mme_realworld_lite")
     groups = quick("mme_realworld_lite", rows, ["A"] * len(rows))["groups"]

@@ -68,7 +68,7 @@ def together(scores: Scores) -> Scores:
 
 def per_cent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """`part` of `whole` in per cent, NaN of nothing."""
-    return 100.0 * ratio(part, whole)
+    return ratio(100.0 * part, whole)  # in this order 58 of 100 are 58 and not 57.99999999999999
 
 
 def missing(table: pd.DataFrame, group: str, names: Sequence[str]) -> dict[str, list[str]]:
