@@ -355,6 +355,10 @@ def test_boxes_of_a_view_are_rescaled_to_the_picture():
     )
     given = score_rows("refcoco", [row], ["<box>[1, 1, 2, 2]</box>"], boxes=[[10, 20, 50, 80]])
     assert given.loc[0, "score"] == 1, "boxes that are given are in the image frame"
+    nested = score_rows(
+        "refcoco", [refcoco_row(1, ["a", "b"])], [["", HIT]], boxes=[[[10, 20, 50, 80], None]]
+    )
+    assert nested["score"].tolist() == [1, 0] and nested["status"].tolist() == ["given", "no box"]
     with pytest.raises(ValueError, match="row 0: it has a view_size but not the picture's width and height"):
         quick(
             "refcoco", [{key: value for key, value in row.items() if key not in ("width", "height")}], [HIT]
@@ -498,6 +502,8 @@ def test_more_mistakes():
         score("refcoco", [refcoco_row(1, ["a", "b", "c"])], [[HIT, MISS]])
     with pytest.raises(ValueError, match="the given box is 'middle'"):
         score("refcoco", [refcoco_row(1, ["a"])], [HIT], boxes=["middle"])
+    with pytest.raises(ValueError, match="1 boxes for 2 expressions; nest boxes like the predictions"):
+        score("refcoco", [refcoco_row(1, ["a", "b"])], [[HIT, MISS]], boxes=[[None]])
     corners = refcoco_row(1, ["a"]) | {"dataset": "docvqa"}
     with pytest.raises(ValueError, match="row 0: dataset 'docvqa' is no split of RefCOCO"):
         score("refcoco", [corners], [HIT])
