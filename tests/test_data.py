@@ -230,7 +230,7 @@ def test_each_reader_refuses_the_others_file_by_name(tmp_path: Path, root: Path)
 
 
 def test_each_reader_refuses_boxes_of_the_other_frame_under_whatever_name(tmp_path: Path, root: Path):
-    as_corners = [refcoco(dataset="gqa", problem_id=i) for i in range(12)]
+    as_corners = [refcoco(dataset="gqa", problem="Who?", problem_id=i) for i in range(12)]
     with pytest.raises(ValueError, match="12 of 12 rows have boxes that cannot be corners"):
         read_viscot(write_lines(tmp_path / "a.jsonl", *as_corners), root)
     as_extents = [viscot(dataset="Mine", bboxs=[[50, 20, 90, 40]], problem_id=i) for i in range(12)]

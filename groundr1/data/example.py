@@ -84,11 +84,15 @@ class Rejected:
         file: the file read.
         line: 1-based line of a JSONL file, 1-based row of a parquet file.
         reason: what is wrong with it, in a sentence.
+        id: of the row, as far as it could be read.
+        fault: kind of what is wrong, such as "picture missing".
     """
 
     file: str
     line: int
     reason: str
+    id: str = ""
+    fault: str = ""
 
     def __str__(self) -> str:
         return f"{self.file}, line {self.line}: {self.reason}"

@@ -3,7 +3,8 @@
 Each returns `(dataset, rejected)`: the rows that can be used, as `EXAMPLE_FEATURES`, and those set aside, each with
 file, line and reason. A row is set aside when it is not a JSON object, lacks a field or has it in the wrong form, when
 its id has occurred before, its picture is missing, damaged, or not of the stated size, or a box is inverted or wholly
-outside the picture. A box partly outside is cut to the picture. Pictures are read once, here, and stay files on disk.
+outside the picture, or its answer cannot be scored. A box partly outside is cut to the picture. Pictures are read once,
+here, and stay files on disk. All rows are held in memory; `groundr1.data.validation` has no such limit, and says more.
 
 The official Visual-CoT and RefCOCO files use one key, `bboxs`, for corners and for x, y, width, height; given the
 other's file, either reader refuses it whole.
@@ -12,35 +13,29 @@ other's file, either reader refuses it whole.
     >>> print(*rejected, sep="\\n")                                         # doctest: +SKIP
 """
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
+from tqdm.auto import tqdm
 
-from groundr1.boxes import Box
-from groundr1.data.example import Rejected
-from groundr1.data.item_forms_boxes import VISCOT_KINDS, viscot_answer, viscot_question
-from groundr1.data.rows import (
-    BadRow,
-    Draft,
-    Row,
-    boxes_field,
-    id_field,
-    read_lines,
-    read_rows,
-    size_field,
-    text_field,
-    texts_field,
-)
+from groundr1.data.example import Rejected, to_dataset
+from groundr1.data.frames import FrameTally
+from groundr1.data.item_forms_boxes import VISCOT_KINDS
+from groundr1.data.picture_check import DEFAULT_LIMITS
+from groundr1.data.row_forms import KINDS
+from groundr1.data.row_judge import judged
+from groundr1.data.row_streams import FORMS, stream
+from groundr1.data.rows import BadRow, log_rejected
 
-__all__ = ["KINDS", "VISCOT_KINDS", "read_jsonl", "read_refcoco", "read_viscot"]
-
-KINDS = ("choice", "contains", "exact", "math", "ocr", "rouge", "yes_no")  # those of groundr1.rewards
-
-FOREIGN_SHARE = (
-    0.2  # a file with more boxes than this that cannot be of the expected frame is of the other one
-)
+__all__ = [
+    "KINDS",
+    "VISCOT_KINDS",
+    "read_form",
+    "read_jsonl",
+    "read_refcoco",
+    "read_viscot",
+    "read_viscot_conversations",
+]
 
 
 def read_jsonl(jsonl: str | Path, image_root: str | Path) -> tuple[Dataset, list[Rejected]]:
@@ -62,22 +57,9 @@ def read_jsonl(jsonl: str | Path, image_root: str | Path) -> tuple[Dataset, list
 
     Raises:
         FileNotFoundError: the file or the folder is not there.
+        ValueError: the boxes are not corners in pixels: too many of them cannot be.
     """
-    stem = Path(jsonl).stem
-
-    def draft(row: Mapping[str, Any], line: int) -> Draft:
-        kind = text_field(row, "kind")
-        if kind not in KINDS:
-            raise BadRow(f"kind is {kind!r}; it must be one of {', '.join(KINDS)}")
-        name = id_field(row, "id") if "id" in row else f"{stem}-{line}"
-        boxes = (
-            [Box(*corners) for corners in boxes_field(row, "boxes")] if row.get("boxes") is not None else []
-        )
-        source = str(row.get("source", stem))
-        image, question = text_field(row, "image"), text_field(row, "question")
-        return Draft(name, image, question, texts_field(row, "solution"), kind, boxes, source)
-
-    return read_rows(Path(jsonl), Path(image_root), list(read_lines(Path(jsonl))), draft)
+    return read_form(Path(jsonl), "jsonl", Path(image_root))
 
 
 def read_viscot(jsonl: str | Path, image_root: str | Path) -> tuple[Dataset, list[Rejected]]:
@@ -98,21 +80,27 @@ def read_viscot(jsonl: str | Path, image_root: str | Path) -> tuple[Dataset, lis
         FileNotFoundError: the file or the folder is not there.
         ValueError: the boxes are x, y, width, height: a RefCOCO file.
     """
-    rows = list(read_lines(Path(jsonl)))
-    _refuse_foreign(jsonl, rows, _is_inverted, "corners (x1, y1, x2, y2)", "RefCOCO", "read_refcoco")
+    return read_form(Path(jsonl), "viscot", Path(image_root))
 
-    def draft(row: Mapping[str, Any], line: int) -> Draft:
-        name = text_field(row, "dataset")
-        if name not in VISCOT_KINDS:
-            raise BadRow(f"dataset {name!r} is no Visual-CoT set; known are {', '.join(VISCOT_KINDS)}")
-        question = viscot_question(text_field(row, "problem"))
-        solution = [viscot_answer(text) for text in texts_field(row, "solution")]
-        boxes = [Box(*corners) for corners in boxes_field(row, "bboxs")]
-        identity = f"{name}-{id_field(row, 'problem_id')}"
-        kind, size = VISCOT_KINDS[name], size_field(row)
-        return Draft(identity, text_field(row, "image"), question, solution, kind, boxes, name, size)
 
-    return read_rows(Path(jsonl), Path(image_root), rows, draft, marker="cot_image_data")
+def read_viscot_conversations(json: str | Path, image_root: str | Path) -> tuple[Dataset, list[Rejected]]:
+    """Read Visual-CoT's own file, `viscot_363k.json`: one JSON array of conversations with a box.
+
+    The set of a row is its `source`; its answers are free text, also for the sets of kind "choice", where they are then
+    compared as "exact". Paths "cot/gqa/1.jpg" are looked up below the image root, with and without `cot_image_data`.
+
+    Args:
+        json: the file.
+        image_root: the folder with a folder for each set (`flickr30k`, `gqa`, ...), or one that holds it.
+
+    Returns:
+        The dataset and the rows set aside, `line` being the number of the row in the array.
+
+    Raises:
+        FileNotFoundError: the file or the folder is not there.
+        ValueError: no JSON array; the boxes are not corners in pixels.
+    """
+    return read_form(Path(json), "viscot-conversations", Path(image_root))
 
 
 def read_refcoco(jsonl: str | Path, image_root: str | Path) -> tuple[Dataset, list[Rejected]]:
@@ -133,65 +121,47 @@ def read_refcoco(jsonl: str | Path, image_root: str | Path) -> tuple[Dataset, li
         FileNotFoundError: the file or the folder is not there.
         ValueError: the boxes are corners: a Visual-CoT file.
     """
-    rows = list(read_lines(Path(jsonl)))
-    _refuse_foreign(jsonl, rows, _overshoots, "x, y, width, height", "Visual-CoT", "read_viscot")
-
-    def draft(row: Mapping[str, Any], line: int) -> Draft:
-        name = text_field(row, "dataset")
-        expressions = texts_field(row, "solution")
-        boxes = [Box.from_xywh(*numbers) for numbers in boxes_field(row, "bboxs")]
-        identity = f"{name}-{id_field(row, 'problem_id')}"
-        return Draft(
-            identity,
-            text_field(row, "image"),
-            expressions[0],
-            expressions,
-            "exact",
-            boxes,
-            name,
-            size_field(row),
-        )
-
-    return read_rows(Path(jsonl), Path(image_root), rows, draft)
+    return read_form(Path(jsonl), "refcoco", Path(image_root))
 
 
-def _is_inverted(row: Mapping[str, Any]) -> bool:
-    return any(x1 >= x2 or y1 >= y2 for x1, y1, x2, y2 in boxes_field(row, "bboxs"))
+def read_form(path: Path, form: str, image_root: Path | None = None) -> tuple[Dataset, list[Rejected]]:
+    """Read a file of one of `groundr1.data.row_streams.FORMS` into memory; pictures with a path stay files on disk.
 
-
-def _overshoots(row: Mapping[str, Any]) -> bool:
-    width, height = size_field(row)
-    # RefCOCO's boxes end at most one pixel past the border.
-    return any(x + w > width + 1.5 or y + h > height + 1.5 for x, y, w, h in boxes_field(row, "bboxs"))
-
-
-def _refuse_foreign(
-    jsonl: str | Path,
-    rows: Sequence[tuple[int, Row | BadRow]],
-    impossible: Callable[[Mapping[str, Any]], bool],
-    frame: str,
-    other: str,
-    reader: str,
-) -> None:
-    """Raise ValueError when data set names or too many boxes show that the file is of the other form."""
-    named = other == "RefCOCO"
-    count = total = 0
-    for number, row in rows:
-        if isinstance(row, BadRow):
+    Raises:
+        FileNotFoundError: the file or the folder is not there.
+        ValueError: the file as a whole is of another form, or its boxes are in another frame.
+    """
+    root = existing_root(image_root)
+    good, rejected = [], []
+    first_line: dict[str, int] = {}
+    tally = FrameTally(FORMS[form].frame)
+    rows = judged(stream(path, form), root, FORMS[form].marker, DEFAULT_LIMITS)
+    num_rows = 0
+    for row in tqdm(rows, desc=f"reading {path.name}", unit="row", delay=2):
+        num_rows += 1
+        if row.draft is not None:
+            tally.add(row.draft.boxes, row.frame_size)
+        if row.example is not None and row.example["id"] in first_line:
+            first = first_line[row.example["id"]]
+            row.set_aside(BadRow(f"id {row.example['id']!r} is that of line {first}", "duplicate id"))
+        if row.example is None:
+            name = row.draft.id if row.draft else ""
+            rejected.append(Rejected(str(path), row.line, row.reason, name, row.fault))
             continue
-        name = str(row.get("dataset", ""))
-        if name.startswith("RefCOCO") if named else name in VISCOT_KINDS:
-            raise ValueError(
-                f"{jsonl}, line {number}: dataset {name!r} belongs to {other}, whose boxes are not {frame}. Read it"
-                f" with {reader}."
-            )
-        try:
-            count += impossible(row)
-            total += 1
-        except BadRow:
-            continue
-    if total >= 10 and count > FOREIGN_SHARE * total:
-        raise ValueError(
-            f"{jsonl}: {count} of {total} rows have boxes that cannot be {frame}. If it is a {other} file, read it with"
-            f" {reader}."
+        good.append(row.example)
+        first_line[row.example["id"]] = row.line
+    if fault := tally.fault():
+        raise ValueError(f"{path}: {fault}")
+    log_rejected(rejected, num_rows)
+    return to_dataset(good), rejected
+
+
+def existing_root(image_root: str | Path | None) -> Path | None:
+    """The image root, absolute, because the data set outlives the working directory."""
+    if image_root is None:
+        return None
+    if not Path(image_root).is_dir():
+        raise FileNotFoundError(
+            f"There is no image folder {image_root}; download the pictures, or correct the path."
         )
+    return Path(image_root).absolute()

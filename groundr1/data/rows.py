@@ -1,43 +1,58 @@
-"""From the lines of an annotation file to checked rows: what the readers of different formats have in common.
+"""A row of an annotation file: its fields, checked one by one, and where its picture lies.
 
-A reader supplies a function from a parsed row to a `Draft`; fields in the wrong form, pictures that are missing or
-damaged and boxes that cannot be are `BadRow`s, set aside with their reason.
+A form supplies a function from a parsed row to a `Draft`; what is in the wrong form is a `BadRow`, to be set aside with
+its reason. `groundr1.data.row_forms` has the forms, `groundr1.data.row_judge` checks pictures, boxes and answers.
 """
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
-from datasets import Dataset
-from tqdm.auto import tqdm
-
-from groundr1.boxes import Box, clip
-from groundr1.data.example import Rejected, load_image, to_dataset
+from groundr1.boxes import Box
+from groundr1.data.example import Rejected
 
 logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
+LONGEST_LINE = 64 * 2**20  # bytes; a longer line is no row, and is not held in memory
+URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|data:")  # not "C:/..."
+
 
 class BadRow(ValueError):
-    """A row cannot be used; the message is the reason."""
+    """A row cannot be used; the message is the reason, `fault` its kind, such as "field" or "picture missing"."""
+
+    def __init__(self, reason: str, fault: str = "field"):
+        super().__init__(reason)
+        self.fault = fault
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A row as its file states it, before picture and boxes are checked."""
+    """A row as its file states it, before picture, boxes and answer are checked.
+
+    Attributes:
+        id, question, solution, kind, source: as of an `Example`.
+        image: path below the image root, or the encoded picture.
+        boxes: corners in the image frame.
+        size: (width, height) of the picture as the row states it.
+        square_box: the first box a second time, as shares of the picture padded to a square (Visual-CoT's own file).
+    """
 
     id: str
-    image: str
+    image: str | bytes
     question: str
     solution: list[str]
     kind: str
     boxes: list[Box]
     source: str
     size: tuple[int, int] | None = None
+    square_box: Box | None = None
 
 
 def read_lines(jsonl: Path) -> Iterator[tuple[int, Row | BadRow]]:
@@ -45,60 +60,34 @@ def read_lines(jsonl: Path) -> Iterator[tuple[int, Row | BadRow]]:
     if not jsonl.is_file():
         raise FileNotFoundError(f"There is no annotation file {jsonl}; download it, or correct the path.")
     with jsonl.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
+        for number, line in enumerate(_lines(stream), start=1):
+            if line is None:
+                yield number, BadRow(f"the line is longer than {LONGEST_LINE:,} bytes", "row")
+                continue
             if not line.strip():
                 continue
             try:
                 row = json.loads(line.decode("utf-8-sig"))
             except (ValueError, RecursionError) as error:
-                yield number, BadRow(f"not JSON in UTF-8 ({error})")
+                yield number, BadRow(f"not JSON in UTF-8 ({error})", "row")
                 continue
-            yield (
-                number,
-                row if isinstance(row, dict) else BadRow(f"a {type(row).__name__}, not a JSON object"),
-            )
+            yield number, as_row(row)
 
 
-def read_rows(
-    jsonl: Path,
-    image_root: Path,
-    rows: Sequence[tuple[int, Row | BadRow]],
-    draft: Callable[[Mapping[str, Any], int], Draft],
-    marker: str | None = None,
-) -> tuple[Dataset, list[Rejected]]:
-    """Draft and check every row.
+def _lines(stream: BinaryIO) -> Iterator[bytes | None]:
+    """Lines of a file, None for one that is too long."""
+    while line := stream.readline(LONGEST_LINE):
+        if line.endswith(b"\n") or len(line) < LONGEST_LINE:
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(LONGEST_LINE)
+        yield None
 
-    Args:
-        jsonl: the file, named in rejections.
-        image_root: the folder of the pictures.
-        rows: what `read_lines` yields.
-        draft: from a parsed row and its line number to a `Draft`; raises BadRow.
-        marker: folder name in the paths of a foreign machine behind which paths are the same everywhere.
 
-    Returns:
-        The good rows in order, and the rows set aside.
-    """
-    if not image_root.is_dir():
-        raise FileNotFoundError(
-            f"There is no image folder {image_root}; download the pictures, or correct the path."
-        )
-    good: list[dict[str, Any]] = []
-    rejected: list[Rejected] = []
-    image_root = image_root.absolute()  # the dataset outlives the working directory
-    first_line: dict[str, int] = {}
-    for number, row in tqdm(rows, desc=f"reading {jsonl.name}", unit="row", disable=len(rows) < 1000):
-        try:
-            if isinstance(row, BadRow):
-                raise row
-            drafted = draft(row, number)
-            if drafted.id in first_line:
-                raise BadRow(f"id {drafted.id!r} is that of line {first_line[drafted.id]}")
-            good.append(_checked(drafted, image_root, marker))
-            first_line[drafted.id] = number
-        except BadRow as error:
-            rejected.append(Rejected(str(jsonl), number, str(error)))
-    log_rejected(rejected, len(rows))
-    return to_dataset(good), rejected
+def as_row(value: Any) -> Row | BadRow:
+    """A parsed value as a row, which is a JSON object."""
+    return value if isinstance(value, dict) else BadRow(f"a {type(value).__name__}, not a JSON object", "row")
 
 
 def log_rejected(rejected: Sequence[Rejected], num_rows: int) -> None:
@@ -107,60 +96,45 @@ def log_rejected(rejected: Sequence[Rejected], num_rows: int) -> None:
         logger.warning("%d of %d rows set aside; the first: %s", len(rejected), num_rows, rejected[0])
 
 
-def _checked(draft: Draft, image_root: Path, marker: str | None) -> dict[str, Any]:
-    """A row in `EXAMPLE_FEATURES`; BadRow if picture or boxes are at fault."""
-    try:
-        path = find_picture(draft.image, image_root, marker)
-        size = load_image(path).size
-    except BadRow:
-        raise
-    except (OSError, ValueError) as error:  # OSError: also a name that the file system cannot hold
-        raise BadRow(str(error)) from error
-    if draft.size is not None and draft.size != size:
+def find_picture(image: str, image_root: Path, marker: str | None = None) -> Path:
+    """Where the picture that a row names should be: below the root, whatever is written there.
+
+    Args:
+        image: the path as the row states it.
+        image_root: the folder of the pictures.
+        marker: folder name in the paths of a foreign machine behind which paths are the same everywhere: looked for is
+            the longest end of the path that exists, at least what follows the marker.
+
+    Raises:
+        BadRow: a path that leads out of the root, by "..", as an absolute one or by a symbolic link; a URL, because
+            nothing is fetched.
+    """
+    if URL.match(image):
         raise BadRow(
-            f"the picture {path} is {size}, the row says {draft.size} (width, height): boxes would not fit"
+            f"image {image!r:.80} is a URL, and nothing is fetched; download it and give its path", "path"
         )
-    boxes = inside_boxes(draft.boxes, size)
-    return {
-        "id": draft.id,
-        "image": {"path": str(path), "bytes": None},
-        "question": draft.question,
-        "solution": draft.solution,
-        "kind": draft.kind,
-        "boxes": [list(box) for box in boxes],
-        "source": draft.source,
-    }
-
-
-def inside_boxes(boxes: Sequence[Box], size: tuple[int, int]) -> list[Box]:
-    """Cut boxes (image frame) to the picture; BadRow for one that is inverted, not finite or wholly outside."""
-    inside = []
-    for box in boxes:
-        cut = clip(box, size)
-        if box.is_empty:
-            raise BadRow(f"box {list(box)} is inverted, empty or not finite; corners are x1 < x2, y1 < y2")
-        if cut is None:
-            raise BadRow(f"box {list(box)} lies outside the picture of size {size} (width, height)")
-        inside.append(cut)
-    return inside
-
-
-def find_picture(image: str, image_root: Path, marker: str | None) -> Path:
-    """Path below the root; of a foreign machine's path the longest end that exists, at least what follows `marker`."""
     parts = PurePosixPath(image.replace("\\", "/")).parts
+    is_absolute = bool(parts) and parts[0] == "/"
     if ".." in parts or "\0" in image:
-        raise BadRow(f"image path {image!r} may lead out of the image root; give a path below it")
+        raise BadRow(f"image path {image!r} may lead out of the image root; give a path below it", "path")
     if marker in parts:
         last = len(parts) - parts[::-1].index(marker)
-        ends = [image_root.joinpath(*parts[start:]) for start in range(1, last + 1)]
-        return next((end for end in ends if end.is_file()), ends[-1])
-    if PurePosixPath(image).is_absolute():
-        if not Path(image).is_relative_to(image_root.absolute()):
-            raise BadRow(
-                f"image path {image!r} is not below the image root {image_root}; give a path relative to it"
-            )
-        return Path(image)
-    return image_root.joinpath(*parts)
+        ends = [image_root.joinpath(*parts[start:]) for start in range(is_absolute, last + 1)]
+        path = next((end for end in ends if end.is_file()), ends[-1])
+    elif is_absolute and not Path(image).is_relative_to(image_root.absolute()):
+        raise BadRow(
+            f"image path {image!r} is not below the image root {image_root}; give a path relative to it",
+            "path",
+        )
+    else:
+        path = image_root.joinpath(*parts)
+    real_root = os.path.realpath(image_root)
+    if not Path(os.path.realpath(path)).is_relative_to(real_root):
+        raise BadRow(
+            f"the picture {path} is a link out of the image root {image_root}; give the folder it leads to, or copy it",
+            "path",
+        )
+    return path
 
 
 def field(row: Mapping[str, Any], key: str) -> Any:
@@ -175,7 +149,18 @@ def text_field(row: Mapping[str, Any], key: str) -> str:
     value = field(row, key)
     if not isinstance(value, str) or not value.strip():
         raise BadRow(f"the field {key!r} is {value!r:.60}; it must be a text that is not blank")
-    return value
+    return writable(value, key)
+
+
+def writable(text: str, key: str) -> str:
+    """A text that is text; JSON may hold half a surrogate pair, which no file in UTF-8 can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRow(
+            f"the field {key!r} is {text!r:.60}; it holds half a character ({error.reason})"
+        ) from error
+    return text
 
 
 def texts_field(row: Mapping[str, Any], key: str) -> list[str]:
@@ -188,7 +173,7 @@ def texts_field(row: Mapping[str, Any], key: str) -> list[str]:
         or not all(isinstance(v, str) and v.strip() for v in values)
     ):
         raise BadRow(f"the field {key!r} is {values!r:.60}; it must be a text or a list of texts, none blank")
-    return values
+    return [writable(each, key) for each in values]
 
 
 def id_field(row: Mapping[str, Any], key: str) -> str:
@@ -196,14 +181,14 @@ def id_field(row: Mapping[str, Any], key: str) -> str:
     value = field(row, key)
     if not isinstance(value, str | int) or isinstance(value, bool):
         raise BadRow(f"the field {key!r} is {value!r:.60}; it must be a text or a whole number")
-    return str(value)
+    return writable(str(value), key)
 
 
 def size_field(row: Mapping[str, Any]) -> tuple[int, int]:
     """`(width, height)` in pixels."""
     size = field(row, "width"), field(row, "height")
-    if not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in size):
-        raise BadRow(f"width and height are {size}; they must be whole numbers of pixels above 0")
+    if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side < 2**31 for side in size):
+        raise BadRow(f"width and height are {size!r:.60}; they must be whole numbers of pixels above 0")
     return size
 
 

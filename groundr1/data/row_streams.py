@@ -1,0 +1,121 @@
+"""Rows of training sets as streams: one row at a time, whatever the size of the file, of whichever form.
+
+>>> for line, found in stream("train_33k.jsonl", "viscot"):                                  # doctest: +SKIP
+...     print(line, found if isinstance(found, BadRow) else found.question)
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset
+
+from groundr1.data import row_forms
+from groundr1.data.json_array import read_array
+from groundr1.data.row_forms import WrongForm
+from groundr1.data.rows import BadRow, Draft, Row, read_lines
+
+__all__ = ["FORMS", "Form", "stream"]
+
+DEEPEYES_COLUMNS = ["data_source", "prompt", "images", "reward_model"]
+NEEDED_COLUMNS = ["image", "question", "solution", "kind"]
+BATCH = 32  # rows of a parquet file or data set decoded at once: they may hold pictures
+READ_AHEAD = 1 << 20  # bytes; parquet files written in one piece would otherwise be loaded whole
+
+Rows = Iterator[tuple[int, Row | BadRow]]
+
+
+class Form(NamedTuple):
+    """How the rows of a file are read.
+
+    Attributes:
+        rows: the numbered rows of a file.
+        draft: from a row, the name of its file without suffix, and its line, to a `Draft`; raises BadRow.
+        frame: what the boxes of the file are, "corners" or "extents" (x, y, width, height).
+        marker: folder name in the paths of a foreign machine behind which paths are the same everywhere.
+    """
+
+    rows: Callable[[Path], Rows]
+    draft: Callable[[Mapping[str, Any], str, int], Draft]
+    frame: str = "corners"
+    marker: str | None = None
+
+
+def _parquet_rows(path: Path) -> Rows:
+    """Rows of a DeepEyes file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no parquet file {path}; download it, or correct the path.")
+    try:
+        file = pq.ParquetFile(path, buffer_size=READ_AHEAD, pre_buffer=False)
+        missing = [name for name in DEEPEYES_COLUMNS if name not in file.schema_arrow.names]
+        if missing:
+            raise ValueError(
+                f"{path} lacks the columns {missing} of the DeepEyes form; it has {file.schema_arrow.names}."
+            )
+        number = 0
+        for batch in file.iter_batches(batch_size=BATCH, columns=DEEPEYES_COLUMNS):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is not a parquet file, or damaged ({error}); download it again.") from error
+
+
+FORMS: Mapping[str, Form] = {
+    "jsonl": Form(read_lines, row_forms.plain),
+    "viscot": Form(read_lines, row_forms.viscot, marker="cot_image_data"),
+    "viscot-conversations": Form(read_array, row_forms.conversation, marker="cot_image_data"),
+    "refcoco": Form(read_lines, row_forms.refcoco, frame="extents"),
+    "deepeyes": Form(_parquet_rows, row_forms.deepeyes),
+}
+
+
+def stream(
+    source: str | Path | Dataset, form: str = "jsonl", *, shard: tuple[int, int] = (0, 1)
+) -> Iterator[tuple[int, Draft | BadRow]]:
+    """Rows of a file or of a data set, as drafts or with what is wrong with them; nothing is dropped.
+
+    Args:
+        source: a file, or a `datasets.Dataset` with the columns of our plain form: image, question, solution, kind,
+            and if it has them boxes, id, source.
+        form: one of `FORMS`; of no account for a Dataset.
+        shard: (index, count): only every count-th row, beginning with row index.
+
+    Yields:
+        Line of a JSONL file, else number of the row, from 1; and the row.
+
+    Raises:
+        FileNotFoundError: the file is not there.
+        ValueError: unknown form or shard; a file that as a whole is of another form, or damaged.
+    """
+    index, count = shard
+    if not 0 <= index < count:
+        raise ValueError(f"shard={shard} must be (index, count) with 0 <= index < count.")
+    if isinstance(source, Dataset):
+        rows, draft, stem, label = _dataset_rows(source), row_forms.plain, "row", "the data set"
+    else:
+        if form not in FORMS:
+            raise ValueError(f"form={form!r} is unknown; give one of {', '.join(FORMS)}.")
+        path = Path(source)
+        rows, draft, stem, label = FORMS[form].rows(path), FORMS[form].draft, path.stem, path
+    for number, row in islice(rows, index, None, count):
+        try:
+            yield number, row if isinstance(row, BadRow) else draft(row, stem, number)
+        except WrongForm as error:
+            raise ValueError(f"{label}, line {number}: {error}") from error
+        except BadRow as error:
+            yield number, error
+
+
+def _dataset_rows(dataset: Dataset) -> Rows:
+    """Rows of a data set, pictures encoded or by path."""
+    missing = [name for name in NEEDED_COLUMNS if name not in dataset.column_names]
+    if missing:
+        raise ValueError(
+            f"The data set lacks the columns {missing}; it has {dataset.column_names}. Rename them with rename_column."
+        )
+    tables = dataset.with_format("arrow").iter(batch_size=BATCH)
+    yield from enumerate((row for table in tables for row in table.to_pylist()), start=1)
