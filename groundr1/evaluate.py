@@ -26,6 +26,11 @@ image_root: data/pictures
 out: runs/srpo/evaluation/pope
 """
 JUDGED = ("mmvet", "viscot")
+# What `judge` may hold: arguments of Judge but its key, which belongs into no file.
+JUDGE_OPTIONS = (
+    *("url", "model", "cache"),
+    *("prompts", "parameters", "retries", "timeout", "parallel", "ask_again", "skip_unanswered"),
+)
 PARSERS = ("groundr1", "lmms", "vlmeval", "gr")
 PAPER_PIXELS = 401408
 FULL_BATCH = 64  # pictures of the paper's budget; of larger ones as many pixels in all
@@ -60,7 +65,8 @@ class EvaluationConfig(Configuration):
     dtype: str = _help("Of the weights: 'auto' (the checkpoint's), 'float32' or 'bfloat16'.", "auto")
     limit: int | None = _help("Read only so many rows from the start; null reads all.", None)
     judge: dict[str, Any] | None = _help(
-        "For mmvet and viscot: {'url': ..., 'model': ..., 'cache': folder} of an OpenAI-compatible endpoint.",
+        "For mmvet and viscot: {'url': ..., 'model': ..., 'cache': file, ...} of an OpenAI-compatible endpoint, whose"
+        " key is read from the environment variable OPENAI_API_KEY.",
         None,
     )
 
@@ -82,13 +88,13 @@ class EvaluationConfig(Configuration):
                 f"judge={judge!r}: {self.benchmark} is scored without a judge; leave it out (it is for"
                 f" {' and '.join(JUDGED)})."
             )
-        if set(judge) != {"url", "model", "cache"} or not all(
-            isinstance(each, str) for each in judge.values()
-        ):
+        if unknown := [each for each in judge if each not in JUDGE_OPTIONS]:
             raise ValueError(
-                f"judge={judge!r} must hold the texts 'url', 'model' and 'cache', and nothing else; a key comes from"
-                " the environment."
+                f"judge: {unknown[0]!r} is unknown; known are {', '.join(JUDGE_OPTIONS)}. A key is read from the"
+                " environment variable OPENAI_API_KEY."
             )
+        if missing := [each for each in JUDGE_OPTIONS[:3] if not isinstance(judge.get(each), str)]:
+            raise ValueError(f"judge={judge!r} needs a text {missing[0]!r}.")
 
 
 def run(config: EvaluationConfig) -> str:
@@ -149,10 +155,10 @@ def max_pixels(config: EvaluationConfig, processor: Any, of_benchmark: int) -> i
 
 
 def make_judge(settings: dict[str, Any]) -> Any:
-    """The judge of a configuration or of the command line; its key comes from the environment."""
+    """The judge of a configuration or of the command line."""
     from groundr1.evaluation.judge import Judge
 
-    return Judge(settings["url"], settings["model"], cache=settings["cache"])
+    return Judge(**settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,11 +170,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         shown = _scored(options) if scores else run(EvaluationConfig.from_yaml(options.config))
-    except (ValueError, FileNotFoundError, NoSpaceError) as error:
+    except (ValueError, FileNotFoundError, NoSpaceError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_the_judges(error):
+            raise
         logger.debug("", exc_info=True)
         parser.exit(2, f"{parser.prog}: {error}\n")
     sys.stdout.write(f"{shown}\n")
     return 0
+
+
+def _is_the_judges(error: RuntimeError) -> bool:
+    from groundr1.evaluation.judge import JudgeCacheError, JudgeRefusedError, JudgeUnavailableError
+
+    return isinstance(error, JudgeCacheError | JudgeRefusedError | JudgeUnavailableError)
 
 
 def _run_parser() -> argparse.ArgumentParser:
@@ -199,9 +213,12 @@ def _score_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parser", choices=PARSERS, default="groundr1", help="whose reading of answers (groundr1)"
     )
-    parser.add_argument("--judge-url", help="OpenAI-compatible endpoint, for mmvet and viscot")
+    parser.add_argument(
+        "--judge-url",
+        help="OpenAI-compatible endpoint, for mmvet and viscot; its key is read from OPENAI_API_KEY",
+    )
     parser.add_argument("--judge-model", help="model at that endpoint")
-    parser.add_argument("--judge-cache", default="judge_cache", help="folder of its answers (judge_cache)")
+    parser.add_argument("--judge-cache", default="judge.sqlite", help="file of its answers (judge.sqlite)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     return parser
 

@@ -195,7 +195,12 @@ def attempt(order: dict[str, Any]) -> dict[str, Any]:
     return {"killed": killed, "code": max(codes, default=None), "seconds": time.monotonic() - begun}
 
 
-if __name__ == "__main__":
+def serve() -> None:
+    """Answer orders until there are no more."""
     for line in sys.stdin:
         sys.stdout.write(json.dumps(attempt(json.loads(line))) + "\n")
         sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()

@@ -52,13 +52,14 @@ def assert_equal_runs(found: Path, expected: Path) -> None:
 
 
 class Driver:
-    """A process that has imported everything, and forks one for each training: see `kill_driver`."""
+    """A process that has imported everything, and forks one for each training, or whatever else the script runs: see
+    `kill_driver`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, script: str = "kill_driver.py") -> None:
+        self.folder, self.script = folder, script
 
     def __enter__(self) -> Self:
-        command = [sys.executable, str(REPOSITORY / "tests" / "kill_driver.py")]
+        command = [sys.executable, str(REPOSITORY / "tests" / self.script)]
         self.process = subprocess.Popen(
             command,
             cwd=REPOSITORY,
@@ -76,7 +77,7 @@ class Driver:
     def run(
         self, settings: dict[str, Any], moment: dict[str, Any] | None = None, processes: int = 1
     ) -> dict[str, Any]:
-        """Train until the end or the moment; {"killed", "code", "seconds", "log": what it said}."""
+        """Run until the end or the moment; {"killed", "code", "seconds", "log": what it said}."""
         path = self.folder / f"{settings['name']}.yaml"
         log = path.with_suffix(".log")
         path.write_text(yaml.safe_dump(settings))

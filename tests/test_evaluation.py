@@ -2,18 +2,20 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import small_model
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, Value
+from datasets import Image as ImageFeature
 from PIL import Image
 
 from groundr1.boxes import Box
-from groundr1.data.example import EXAMPLE_FEATURES
+from groundr1.data import EXAMPLE_FEATURES, Rejected, items_of
 from groundr1.diagnostics import accuracy_by_scale
-from groundr1.evaluation import evaluate, folder, read_predictions, runner
+from groundr1.evaluation import evaluate, folder, read_predictions, runner, score
 from groundr1.rollout import ground_and_answer
 from groundr1.trajectory import Trajectory
 
@@ -26,22 +28,26 @@ class FakeRollout:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.questions: list[str] = []
+        self.answers: dict[str, str] = {}
         self.fail_at: int | None = None
 
     def __call__(self, model, processor, examples, **settings):
         if self.fail_at is not None and len(self.asked) >= self.fail_at:
             raise KeyboardInterrupt
         self.asked += [example["id"] for example in examples]
+        self.questions += [example["question"] for example in examples]
         self.settings = settings
         return [[self.trajectory(example)] for example in examples]
 
-    @staticmethod
-    def trajectory(example) -> Trajectory:
-        image = example["image"]
+    def trajectory(self, example) -> Trajectory:
+        image, answer = example["image"], self.answers.get(example["id"], "7")
         box = Box(0.0, 0.0, image.width / 2, float(image.height))
-        turns = [BOX_TURN, "<think> see </think> <answer> 7 </answer>"]
+        turns = [BOX_TURN, f"<think> see </think> <answer> {answer} </answer>"]
         loss_mask = [1, 1, 0, 1]
-        return Trajectory(0, 0, 0, [1], [image], turns, [box], "7", [5, 6, 7, 8], loss_mask, [0.0] * 4, True)
+        return Trajectory(
+            0, 0, 0, [1], [image], turns, [box], answer, [5, 6, 7, 8], loss_mask, [0.0] * 4, True
+        )
 
 
 @pytest.fixture
@@ -194,3 +200,204 @@ def test_a_real_model_gives_the_rows_of_its_greedy_rollouts(tmp_path: Path):
     assert [list(turns) for turns in table["turns"]] == [group[0].turns for group in groups]
     assert table["relative_area"].tolist() == [group[0].relative_area for group in groups]
     assert table["correct"].between(0, 1).all() and table["format"].between(0, 1).all()
+
+
+def pope(num: int) -> tuple[list[dict], Dataset]:
+    """Questions whose answers are yes and no in turn, and what a reader makes of them."""
+    rows = [
+        {
+            "Question_id": str(i + 1),
+            "problem": f"Is there a thing {i}?",
+            "solution": "no" if i % 2 else "yes",
+            "Category": ("adversarial", "popular", "random")[i % 3],
+            "Image": f"{i}.jpg",
+        }
+        for i in range(num)
+    ]
+    return rows, benchmark_dataset("pope", rows)
+
+
+def benchmark_dataset(name: str, rows: list[dict]) -> Dataset:
+    """Pictures of 100 x 80."""
+    items = [items_of(name, row, number)[0] for number, row in enumerate(rows)]
+    return Dataset.from_dict(
+        {
+            "id": [item.id for item in items],
+            "image": [Image.new("RGB", (100, 80))] * len(items),
+            "question": [item.question for item in items],
+            "solution": [list(item.solution) or [item.question] for item in items],
+            "kind": ["exact" if item.kind == "box" else item.kind for item in items],
+            "boxes": [[] if item.box is None else [list(item.box)] for item in items],
+            "source": ["set"] * len(items),
+            "annotation": [json.dumps(row) for row in rows],
+            "note": [item.note for item in items],
+        },
+        features=Features({**EXAMPLE_FEATURES, "annotation": Value("string"), "note": Value("string")}),
+    )
+
+
+def test_a_benchmark_is_asked_in_its_form_and_scored_by_its_rule(tmp_path: Path, rollout, model):
+    rows, dataset = pope(6)
+    rollout.answers = {
+        "adversarial-1": "Yes, there is.",
+        "random-3": "The answer is yes.",
+        "popular-2": "yes",
+    }
+    rejected = [Rejected("pope.jsonl", 9, "no picture")]
+    table = evaluate(
+        model,
+        PROCESSOR,
+        dataset,
+        out=tmp_path,
+        benchmark="pope",
+        rejected=rejected,
+        batch_size=4,
+        progress=False,
+    )
+    assert rollout.questions[0] == "Is there a thing 0?\nAnswer yes or no."
+    # right, wrong, right by the scorer though the reward looks at the first word alone, then "7", which is no answer
+    assert table["correct"].tolist() == [1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    assert (table["benchmark"] == "pope").all() and table["question"].tolist() == rollout.questions
+    assert table["prediction"][0] == f"{BOX_TURN}\n<think> see </think> <answer> Yes, there is. </answer>"
+    assert [json.loads(each) for each in table["annotation"]] == rows
+    assert set(table["view_width"]) == {140} and set(table["image_width"]) == {100}
+    report = json.loads((tmp_path / "report.json").read_text())
+    expected = score("pope", rows, table["prediction"].tolist())
+    assert {key: report[key] for key in expected} == expected and report["invalid"] == 3
+    assert (report["model"], report["rejected"], report["failed"]) == ("model", 1, 0)
+    scores = pd.read_csv(tmp_path / "scores.csv").set_index(["group", "name", "score"])["value"]
+    assert scores["all", "all", "accuracy"] == pytest.approx(100 / 3)
+    assert scores["category", "popular", "accuracy"] == 0.0
+    assert pd.read_csv(tmp_path / "rejected.csv").to_dict("records") == [vars(rejected[0])]
+    assert not (tmp_path / "summary.csv").exists(), "no evidence is annotated"
+
+
+def test_visual_cots_boxes_are_scored_as_drawn_and_refcocos_as_answered(tmp_path: Path, rollout, model):
+    """The fake draws the left half: IoU 1 with the first annotation; the answer is in the view frame, 140 x 112."""
+    viscot = {"image": "a.png", "width": 100, "height": 80, "bboxs": [[0, 0, 50, 80]], "dataset": "docvqa"}
+    viscot |= {"problem": "Which?", "solution": "7", "problem_id": 1}
+    table = evaluate(
+        model,
+        PROCESSOR,
+        benchmark_dataset("viscot", [viscot]),
+        out=tmp_path / "viscot",
+        benchmark="viscot",
+        progress=False,
+    )
+    report = json.loads((tmp_path / "viscot" / "report.json").read_text())
+    assert (report["mean_iou"], report["acc_50"], table["correct"][0]) == (100.0, 100.0, 1.0)
+    assert (tmp_path / "viscot" / "summary.csv").exists()
+    refcoco = {"image": "a.png", "width": 100, "height": 80, "bboxs": [[50, 40, 25, 20]], "problem": ""}
+    refcoco |= {"dataset": "RefCOCO/val", "solution": ["man"], "problem_id": 1}
+    dataset = benchmark_dataset("refcoco", [refcoco])
+    rollout.answers = {"RefCOCO/val-1-0": "[70, 56, 105, 84]"}
+    table = evaluate(model, PROCESSOR, dataset, out=tmp_path / "refcoco", benchmark="refcoco", progress=False)
+    assert (table["view_width"][0], table["view_height"][0]) == (140, 112), "1.4 times the picture"
+    assert json.loads((tmp_path / "refcoco" / "report.json").read_text())["per_expression"] == 100.0
+    assert table["correct"].tolist() == [1.0] and "man" in rollout.questions[-1]
+
+
+def test_a_benchmark_needs_its_annotations(tmp_path: Path, rollout, model):
+    with pytest.raises(ValueError, match="benchmark='pope', but the data set has no column 'annotation'"):
+        evaluate(model, PROCESSOR, make_dataset(1), out=tmp_path, benchmark="pope", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_say_what_the_predictions_depend_on(tmp_path: Path, rollout, model):
+    _, dataset = pope(1)
+    evaluate(model, PROCESSOR, dataset, out=tmp_path, benchmark="pope", progress=False)
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    size = PROCESSOR.image_processor.size
+    assert settings["max_pixels"] == size["longest_edge"] and settings["min_pixels"] == size["shortest_edge"]
+    assert settings["prompts"]["name"] == "short" and "yes or no" in settings["questions"]["yes_no"]
+    assert (settings["dtype"], settings["temperature"], settings["benchmark"]) == ("float32", 0, "pope")
+    assert settings["made_with"]["torch"] == torch.__version__
+    wider = small_model.build_processor(PROCESSOR.tokenizer)
+    wider.image_processor.size = size | {"longest_edge": 10 * size["longest_edge"]}
+    with pytest.raises(ValueError, match="max_pixels was"):
+        evaluate(model, wider, dataset, out=tmp_path, benchmark="pope", progress=False)
+    with pytest.raises(ValueError, match="benchmark was 'pope', now None"):
+        evaluate(model, PROCESSOR, dataset, out=tmp_path, progress=False)
+
+
+def test_unreadable_pictures_are_set_aside_and_done_when_they_are_mended(tmp_path: Path, rollout, model):
+    """Not scored 0, the rest of their batch is done, and the next call tries them again."""
+    for i in range(5):
+        Image.new("RGB", (100, 80)).save(tmp_path / f"{i}.png")
+    dataset = make_dataset(5)
+    paths = [{"path": str(tmp_path / f"{i}.png"), "bytes": None} for i in range(5)]
+    dataset = dataset.remove_columns("image").add_column("image", paths)
+    dataset = dataset.cast_column("image", ImageFeature())
+    (tmp_path / "1.png").unlink()
+    whole = (tmp_path / "2.png").read_bytes()
+    (tmp_path / "2.png").write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "out"
+    table = evaluate(model, PROCESSOR, dataset, out=out, batch_size=3, progress=False)
+    assert table["prompt_id"].tolist() == rollout.asked == ["row-0", "row-3", "row-4"]
+    report, failures = json.loads((out / "report.json").read_text()), pd.read_csv(out / "failures.csv")
+    assert (report["count"], report["failed"]) == (3, 2) and report["accuracy"] == pytest.approx(2 / 3)
+    assert failures["prompt_id"].tolist() == ["row-1", "row-2"]
+    assert "There is no picture" in failures["reason"][0] and "cannot be read" in failures["reason"][1]
+    for i in (1, 2):
+        (tmp_path / f"{i}.png").write_bytes(whole)
+    table = evaluate(model, PROCESSOR, dataset, out=out, batch_size=3, progress=False)
+    assert table["prompt_id"].tolist() == [f"row-{i}" for i in range(5)] and len(rollout.asked) == 5
+    assert json.loads((out / "report.json").read_text())["failed"] == 0
+    assert not (out / "failures.csv").exists()
+
+
+def test_no_picture_at_all_leaves_the_reasons_and_no_report(tmp_path: Path, rollout, model):
+    dataset = make_dataset(2).remove_columns("image")
+    dataset = dataset.add_column("image", [{"path": "nowhere.png", "bytes": None}] * 2)
+    dataset = dataset.cast_column("image", ImageFeature())
+    assert evaluate(model, PROCESSOR, dataset, out=tmp_path, progress=False).empty
+    assert len(pd.read_csv(tmp_path / "failures.csv")) == 2 and not (tmp_path / "report.json").exists()
+
+
+def test_a_second_job_in_the_same_folder_is_refused(tmp_path: Path, rollout, model):
+    dataset = make_dataset(2)
+
+    def second(*args, **settings):
+        with pytest.raises(ValueError, match="Another evaluation is writing to .*; wait for it"):
+            evaluate(model, PROCESSOR, dataset, out=tmp_path, progress=False)
+        return FakeRollout.__call__(rollout, *args, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "ground_and_answer", second)
+        evaluate(model, PROCESSOR, dataset, out=tmp_path, progress=False)
+    assert len(evaluate(model, PROCESSOR, dataset, out=tmp_path, progress=False)) == 2, "the lock is let go"
+
+
+class FakeSession:
+    opened = closed = 0
+
+    def __init__(self, *_) -> None:
+        FakeSession.opened += 1
+
+    def close(self) -> None:
+        FakeSession.closed += 1
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 3, 4])
+def test_shares_cover_what_is_missing_once(tmp_path: Path, rollout, model, num_processes: int):
+    """And processes that share an engine make as many batches as one another, empty ones included."""
+    dataset, batches = make_dataset(7), []
+    limits = {"max_crops": 1, "max_turn_tokens": 8, "make_session": FakeSession}
+    labels = {"model": "base", "benchmark": None}
+    for index in range(num_processes):
+        FakeSession.opened = FakeSession.closed = 0
+        before = len(rollout.asked)
+        state = SimpleNamespace(process_index=index, num_processes=num_processes, is_main_process=index == 0)
+        work = runner._Rollouts(model, PROCESSOR, dataset, dataset["question"], limits, labels, tmp_path)
+        work.do([0, 1, 2, 4, 6], state, 1, progress=False)
+        assert FakeSession.opened == FakeSession.closed
+        batches.append(len(rollout.asked) - before + FakeSession.opened)
+    assert sorted(rollout.asked) == [f"row-{i}" for i in (0, 1, 2, 4, 6)]
+    assert set(batches) == {-(-5 // num_processes)}
+    assert runner.read_parts(tmp_path / "predictions")["row"].tolist() == [0, 1, 2, 4, 6]
+
+
+def test_settings_out_of_range_touch_nothing(tmp_path: Path, rollout, model):
+    with pytest.raises(ValueError, match="batch_size=0 must be 1 or more"):
+        evaluate(model, PROCESSOR, make_dataset(1), out=tmp_path / "out", batch_size=0, progress=False)
+    assert not (tmp_path / "out").exists()

@@ -61,7 +61,7 @@ def write_report(
     report |= {"rejected": len(rejected), "failed": len(failures)}
     write_json(out / "report.json", report)
     shown = report["headline"] if benchmark else {"accuracy": report["accuracy"]}
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in shown.items()) or "no headline"
     logger.info("%s: %s on %d examples, in %s", report["model"], scores, len(predictions), out)
 
 
@@ -70,7 +70,8 @@ def flat_scores(report: Mapping[str, Any]) -> pd.DataFrame:
 
     Returns:
         One row a score: group ("all", "category", ...), name (the group's: "adversarial"; "all"), score ("accuracy"),
-        value, low, high (95 % interval), count and invalid (of the group); NaN where nothing was scored.
+        value, low, high (95 % interval; NaN without one), count and invalid (of the group). What was
+        not scored has no row.
     """
     everything = {**report["headline"], "count": report["count"], "invalid": report["invalid"]}
     cells = [("all", "all", everything)]
@@ -80,7 +81,7 @@ def flat_scores(report: Mapping[str, Any]) -> pd.DataFrame:
     rows = []
     for group, name, cell in cells:
         for key, value in cell.items():
-            if key in ("count", "invalid"):
+            if key in ("count", "invalid") or value is None:
                 continue
             path = key if group == "all" else f"{group}/{name}/{key}"
             low, high = report["intervals"].get(path, (None, None))
@@ -88,7 +89,8 @@ def flat_scores(report: Mapping[str, Any]) -> pd.DataFrame:
                 {"group": group, "name": name, "score": key, "value": value, "low": low, "high": high}
                 | {column: cell[column] for column in ("count", "invalid")}
             )
-    return pd.DataFrame(rows).astype(dict.fromkeys(["value", "low", "high"], float))
+    columns = ["group", "name", "score", "value", "low", "high", "count", "invalid"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(["value", "low", "high"], float))
 
 
 def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

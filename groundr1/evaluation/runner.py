@@ -101,8 +101,8 @@ def evaluate(
         models concatenated, to `paired_differences`.
 
     Raises:
-        ValueError: ids repeat, a setting is out of range, `out` holds the evaluation of something else or is being written to by another job, or
-            a benchmark's data set has no annotations.
+        ValueError: ids repeat, a setting is out of range, `out` holds the evaluation of something else or is being
+            written to by another job, or a benchmark's data set has no annotations.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be 1 or more.")
@@ -131,9 +131,10 @@ def evaluate(
         failures = gather_object(rollouts.do(missing, state, batch_size, progress))
         predictions = read_parts(out / "predictions")
         if state.is_main_process:
-            write_report(
-                out, predictions, benchmark=benchmark, judge=judge, rejected=rejected, failures=failures
-            )
+            facts = {"benchmark": benchmark, "rejected": rejected, "failures": failures}
+            write_report(out, predictions, **facts)
+            if judge is not None:  # which may fail, and then leaves the scores that need none
+                write_report(out, predictions, judge=judge, **facts)
     return predictions
 
 
