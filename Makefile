@@ -7,7 +7,7 @@
 
 NAME   ?= default
 PYTEST ?=
-BENCHMARKS ?= rollout_throughput training_step scaling memory advantage_share picture_preparation dry_run_memory scoring_speed
+BENCHMARKS ?= rollout_throughput training_step scaling memory advantage_share picture_preparation dry_run_memory scoring_speed evaluation_throughput
 VENV   := .venv
 READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools

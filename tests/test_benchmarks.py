@@ -71,6 +71,10 @@ SMOKE = {
         [*SMALL, *TURN, "--step-prompts", "1", "--photographs", "64x48"],
         {"patches_ms": 2, "times_faster": 2, "waiting_s": 2, "preparation_s": 3},
     ),
+    "evaluation_throughput": (
+        ["--repeats", "1", *TURN, "--examples", "2"],
+        {"examples_per_s": 3, "batched_is_times_faster": 3, "same_turns": 3},
+    ),
     "scoring_speed": (
         ["--repeats", "1", "--share", "0.01", "--resamples", "20"],
         {"median_s": 5, "us_a_prediction": 5},
