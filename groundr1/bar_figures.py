@@ -103,6 +103,40 @@ def plot_paper_results(results: pd.DataFrame, ours: pd.DataFrame | None = None) 
     return finish(figure, drawn[["panel", "benchmark", "arm", "value"]])
 
 
+def plot_scale_distribution(before: pd.DataFrame, after: pd.DataFrame) -> Figure:
+    """Share of small, medium and large evidence in a data set, before and after balancing.
+
+    No counterpart in the paper: our choice, to show what a run was trained on.
+
+    Args:
+        before, after: what `data.balance.scale_distribution` returns.
+
+    Returns:
+        A figure; the legend has the numbers of rows. `table` has the columns data ("before", "after"), scale, count,
+        share.
+    """
+    parts = {"before": before, "after": after}
+    annotated = {name: table.dropna(subset="share").set_index("scale") for name, table in parts.items()}
+    groups = [EVIDENCE_LABELS[scale] for scale in annotated["before"].index]
+    colours = dict(zip(parts, (MUTED, colours_of(["SRPO"])["SRPO"]), strict=True))
+    bars = {
+        name: np.column_stack([100 * table["share"], np.full((len(table), 2), np.nan)])
+        for name, table in annotated.items()
+    }
+    with in_style():
+        figure = new_figure(2.8, width=4.6)
+        axes = figure.subplots()
+        _grouped_bars(axes, groups, bars, colours, "{:.0f}")
+        axes.set(title="Evidence in the data (%)", ylim=(0, 102))
+        labels = [
+            f"{name}: {table['count'].sum():,} rows,\n{table.loc[table['share'].isna(), 'count'].sum():,} not annotated"
+            for name, table in parts.items()
+        ]
+        legend_above(figure, [Patch(color=colour) for colour in colours.values()], labels)
+    drawn = pd.concat([table.assign(data=name) for name, table in parts.items()], ignore_index=True)
+    return finish(figure, drawn[["data", "scale", "count", "share"]])
+
+
 def _bars(parts: Mapping[str, pd.DataFrame], name: str, unit: float = 1.0) -> dict[str, np.ndarray]:
     """Arm -> (groups, 3) heights, lower and upper ends in `unit`s; ends are NaN where the table has none."""
     ends = {"value": "accuracy"}.get(name, name)

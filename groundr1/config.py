@@ -23,10 +23,11 @@ RESERVED = {
     "bf16": "dtype",
 }
 
-# What the field `data` may hold: arguments of make_scenes, or of a reader of groundr1.data.
+# What `data` may hold: arguments of make_scenes, or of a reader of groundr1.data and `balance`, which samples what was
+# read uniformly over small, medium and large evidence.
 DATA_OPTIONS = {
     "scenes": ("scenes", "seed", "split", "kinds", "size", "progress"),
-    "path": ("path", "format", "image_root"),
+    "path": ("path", "format", "image_root", "balance"),
 }
 
 
@@ -131,6 +132,8 @@ class TrainConfig(Configuration):
         for each in ("scenes", "seed") if kind == "scenes" else ():
             if type(self.data.get(each)) is not int:
                 raise ValueError(f"data={self.data!r} needs {each!r}, a whole number, beside {kind!r}.")
+        if type(self.data.get("balance", False)) is not bool:
+            raise ValueError(f"data={self.data!r}: 'balance' must be true or false.")
 
     @property
     def group_size(self) -> int:

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from groundr1.bar_figures import plot_accuracy_by_scale as plot_accuracy_by_scale  # one door to all figures
 from groundr1.bar_figures import plot_paper_results as plot_paper_results
+from groundr1.bar_figures import plot_scale_distribution as plot_scale_distribution
 from groundr1.diagnostics import EDGES, SCALES, by_scale
 from groundr1.figure_style import (
     MUTED,

@@ -19,6 +19,7 @@ from transformers.integrations import unset_hf_deepspeed_config
 
 from groundr1.config import TrainConfig
 from groundr1.data import make_scenes, read_deepeyes, read_jsonl, read_viscot
+from groundr1.data.balance import balance_by_scale
 from groundr1.model import load_model
 from groundr1.runs import Run
 from groundr1.srpo_config import SRPOConfig
@@ -64,7 +65,9 @@ def load_training_data(config: TrainConfig) -> Dataset:
     if "scenes" in options:
         dataset = make_scenes(options.pop("scenes"), **options)
     else:
+        balance = options.pop("balance", False)
         dataset = _read(Path(options.pop("path")), options.pop("format", "jsonl"), options)
+        dataset = balance_by_scale(dataset, seed=config.seed) if balance else dataset
     if len(dataset) < config.prompts_per_step:
         raise ValueError(
             f"data={config.data!r} has {len(dataset)} usable rows, fewer than prompts_per_step="

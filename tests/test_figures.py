@@ -15,6 +15,8 @@ from PIL import Image
 
 from groundr1 import figures
 from groundr1.boxes import Box
+from groundr1.data import make_scenes
+from groundr1.data.balance import scale_distribution
 from groundr1.data.paper import paper_results
 from groundr1.diagnostics import SCALES, accuracy_by_scale, by_scale
 from groundr1.figure_style import ARM_COLOURS, SCALE_COLOURS, colours_of, png_bytes
@@ -114,6 +116,9 @@ def every_figure(accuracy, example, trajectory):
         "arms": figures.plot_trajectory(example, {"base": silent, "SRPO": trajectory}),
         "paper": figures.plot_paper_results(paper_results(), accuracy),
         "gallery": figures.plot_gallery(*gallery_data(example), per_group=2),
+        "distribution": figures.plot_scale_distribution(
+            *2 * [scale_distribution(make_scenes(6, seed=0, progress=False))]
+        ),
     }
 
 

@@ -14,7 +14,8 @@ from datasets import Dataset
 from datasets import Image as DatasetImage
 
 from groundr1.config import TrainConfig
-from groundr1.data import EXAMPLE_FEATURES
+from groundr1.data import EXAMPLE_FEATURES, make_scenes
+from groundr1.data.balance import scale_distribution
 from groundr1.train import main
 from groundr1.training import load_training_data, parameters_of, trainer_settings, with_encoded_pictures
 
@@ -46,6 +47,19 @@ def test_data_sets_of_every_form_are_read(tmp_path: Path) -> None:
         load_training_data(config(data={"path": str(jsonl), "format": "csv"}))
     with pytest.raises(ValueError, match="need an 'image_root'"):
         load_training_data(config(data={"path": str(jsonl)}))
+
+
+def test_data_are_balanced_by_scale_when_asked(tmp_path: Path) -> None:
+    scenes = make_scenes(60, seed=0, progress=False)
+    scenes.save_to_disk(tmp_path / "saved")
+    data = {"path": str(tmp_path / "saved"), "balance": True}
+    balanced = load_training_data(config(data=data))
+    count, *others = scale_distribution(balanced)["count"].tolist()[:3]
+    assert others == [count, count] and len(set(balanced["id"])) == 3 * count == len(balanced)
+    assert count == scale_distribution(scenes)["count"][:3].min()
+    assert load_training_data(config(data=data))["id"][:] == balanced["id"][:], "resuming sees the same rows"
+    assert load_training_data(config(data=data, seed=5))["id"][:] != balanced["id"][:]
+    assert len(load_training_data(config(data={**data, "balance": False}))) == 60
 
 
 # micro_batch_size, processes -> trajectories a forward, forwards a step; a step has 8 * 8 = 64 trajectories.
