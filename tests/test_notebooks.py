@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
+from small_benchmarks import LABELS, write_data_root
 
 from groundr1.notebooks import recorded, run_notebook
 from groundr1.parameters import notebook_parameters
@@ -161,6 +163,35 @@ def test_runs_with_smoke_parameters_and_records_results(path: Path, workplace: P
         output for cell in code_cells(executed) for output in cell.outputs if output.output_type == "stream"
     ]
     assert not [stream.text for stream in streams if "Traceback" in stream.text]
+
+
+@pytest.mark.notebooks
+def test_benchmarks_under_a_data_root(workplace: Path):
+    """Notebook 05 once more, behind the others, with a handful of rows of five benchmarks."""
+    if not (workplace / "runs/default/srpo/model").is_dir():
+        pytest.skip("notebooks 01 and 02 have not been run before this one")
+    folders = {"runs": str(workplace / "runs"), "figures": str(workplace / "figures")}
+    data = {"data_root": str(write_data_root(workplace / "data")), "benchmark_batch_size": 8, "limit": 8}
+    executed = run_notebook(
+        ROOT / "notebooks/05_benchmarks.ipynb", workplace / "with_benchmarks", {**folders, **data}
+    )
+    scores = recorded(executed)["benchmark_scores"]
+    titles = {"Visual-CoT", "POPE", "HR-Bench 4K", "RefCOCO/+/g"}  # MME's total needs all of its subtasks
+    assert set(scores["benchmark"]) == titles and set(scores["model"]) == {"base", "GRPO", "SRPO"}
+    for label in LABELS:
+        assert (workplace / f"figures/gallery_{label}.png").is_file()
+        assert (workplace / f"runs/default/evaluation/SRPO/{label}/report.json").is_file()
+    assert (workplace / "figures/accuracy_by_scale_viscot.csv").is_file()
+    table = pd.read_csv(workplace / "runs/default/evaluation/comparison.csv")
+    assert set(table["benchmark"]) > titles | {"held-out scenes", "MME"}, "and what only the paper has"
+    pages = [
+        output["data"]["text/html"]
+        for cell in code_cells(executed)
+        for output in cell.outputs
+        if "text/html" in output.get("data", {})
+    ]
+    viewers = [page for page in pages if "groundr1-static" in page]
+    assert len(viewers) == 1 + len(LABELS) and all("data:image/png;base64," in page for page in viewers)
 
 
 @pytest.mark.notebooks
