@@ -171,7 +171,7 @@ def test_benchmarks_under_a_data_root(workplace: Path):
     if not (workplace / "runs/default/srpo/model").is_dir():
         pytest.skip("notebooks 01 and 02 have not been run before this one")
     folders = {"runs": str(workplace / "runs"), "figures": str(workplace / "figures")}
-    data = {"data_root": str(write_data_root(workplace / "data")), "benchmark_batch_size": 8, "limit": 8}
+    data = {"data_root": str(write_data_root(workplace / "data")), "benchmark_batch_size": 8}
     executed = run_notebook(
         ROOT / "notebooks/05_benchmarks.ipynb", workplace / "with_benchmarks", {**folders, **data}
     )

@@ -9,6 +9,7 @@ from small_benchmarks import LABELS, write_data_root
 
 from groundr1.bootstrap import bootstrap_interval
 from groundr1.data.benchmarks import BENCHMARKS, find_benchmarks
+from groundr1.data.paper import paper_results
 from groundr1.evaluation import suite as module
 from groundr1.evaluation.judge import Judgement
 from groundr1.evaluation.suite import (
@@ -138,9 +139,16 @@ def test_a_judge_is_asked_where_there_is_something_to_judge(place, found):
     assert [each.label for each in judged if "judge" in each.reports["base"]] == ["viscot"]
 
 
-def test_fewer_rows(place, found):
+def test_a_part_is_called_a_part(place, found):
+    """As is, a trial of a few rows would block the folder of the whole, and its scores pass for the benchmark's."""
     few = evaluate_benchmarks(found[2:4], {"base": "tiny"}, place / "few", limit=4, **LIMITS)
+    assert [each.label for each in few] == ["pope_first_4", "hrbench_4k_first_4"]
     assert [len(each.dataset) for each in few] == [4, 4]
+    titles = (
+        comparison(reports_of(few), paper_results()).query("base != '—'").index.get_level_values(0).unique()
+    )
+    assert titles.tolist() == ["POPE (pope_first_4)", "HR-Bench (hrbench_4k_first_4)"]
+    assert set(load_reports(place / "few")["base"]) == {each.label for each in few}
 
 
 def test_pictures_have_the_budget_of_their_benchmark(monkeypatch):

@@ -11,7 +11,7 @@ was interrupted.
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,8 @@ def evaluate_benchmarks(
         found: what `find_benchmarks` returned.
         models: name in tables and figures -> "tiny", a folder or a Hub id.
         out: folder of the evaluations, one at <out>/<model>/<label>/.
-        limit: read only so many rows of each benchmark, from the start; None or 0 reads all.
+        limit: read only so many rows of each benchmark, from the start; None or 0 reads all. Labels then end in
+            "_first_<limit>", so that a part is never taken for the whole, nor in its place.
         parser: whose reading of answers the reports follow, as for `score`.
         judge: for MM-Vet and Visual-CoT.
         batch_size: questions rolled out together at the paper's budget of pixels; of larger pictures as many pixels.
@@ -108,6 +109,8 @@ def evaluate_benchmarks(
     """
     if parser not in ("groundr1", *NO_SCORER):
         raise ValueError(f"parser={parser!r} is unknown; give one of groundr1, {', '.join(NO_SCORER)}.")
+    if limit:
+        found = [replace(each, label=f"{each.label}_first_{limit}") for each in found]
     read = {each.label: _read(each, limit) for each in found}
     tables: dict[str, dict[str, pd.DataFrame]] = {label: {} for label in read}
     for name, path in models.items() if found else ():
