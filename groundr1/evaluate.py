@@ -32,8 +32,6 @@ JUDGE_OPTIONS = (
     *("prompts", "parameters", "retries", "timeout", "parallel", "ask_again", "skip_unanswered"),
 )
 PARSERS = ("groundr1", "lmms", "vlmeval", "gr")
-PAPER_PIXELS = 401408
-FULL_BATCH = 64  # pictures of the paper's budget; of larger ones as many pixels in all
 
 logger = logging.getLogger("groundr1.evaluate")
 
@@ -102,7 +100,8 @@ def run(config: EvaluationConfig) -> str:
     # After the configuration is read: these take seconds to import, a typing error should not.
     from groundr1.data import BENCHMARKS, read_benchmark
     from groundr1.evaluation.runner import evaluate, processes
-    from groundr1.model import load_model, load_processor
+    from groundr1.evaluation.views import fitting_batch, processor_for
+    from groundr1.model import load_model
 
     if config.benchmark not in BENCHMARKS:
         raise ValueError(f"benchmark={config.benchmark!r} is none of {', '.join(BENCHMARKS)}.")
@@ -117,11 +116,7 @@ def run(config: EvaluationConfig) -> str:
             limit=config.limit,
             progress=state.is_main_process,
         )
-    processor = load_processor(config.model)
-    pixels = max_pixels(config, processor, BENCHMARKS[config.benchmark].max_pixels)
-    if pixels is not None:
-        processor = load_processor(config.model, max_pixels=pixels)
-    view = processor.image_processor.size["longest_edge"]
+    processor = processor_for(config.model, config.benchmark, config.max_pixels)
     evaluate(
         load_model(config.model, dtype=config.dtype, device=state.device),
         processor,
@@ -131,27 +126,11 @@ def run(config: EvaluationConfig) -> str:
         benchmark=config.benchmark,
         rejected=rejected,
         judge=make_judge(config.judge) if config.judge and state.is_main_process else None,
-        batch_size=config.batch_size or max(1, min(FULL_BATCH, FULL_BATCH * PAPER_PIXELS // view)),
+        batch_size=config.batch_size or fitting_batch(processor),
         max_crops=config.max_crops,
         max_turn_tokens=config.max_turn_tokens,
     )
     return config.out
-
-
-def max_pixels(config: EvaluationConfig, processor: Any, of_benchmark: int) -> int | None:
-    """The budget of pixels to ask for; None keeps the model's own, which the log then states."""
-    from groundr1.model import prompt_set
-
-    own = processor.image_processor.size["longest_edge"]
-    if prompt_set(processor).name == "short":
-        logger.info("The tiny model keeps its own view of at most %d pixels; it knows no other.", own)
-        return None
-    if config.max_pixels == "model":
-        logger.info("Views of at most %d pixels, the model's own.", own)
-        return None
-    chosen = of_benchmark if config.max_pixels is None else int(config.max_pixels)
-    logger.info("Views of at most %d pixels; the model's own limit is %d.", chosen, own)
-    return chosen
 
 
 def make_judge(settings: dict[str, Any]) -> Any:

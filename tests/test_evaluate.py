@@ -7,12 +7,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from small_evaluation import NUM, config, write_config
 
-from groundr1 import evaluate as command
 from groundr1.evaluate import EvaluationConfig, main
 from groundr1.evaluation import read_predictions, score
 from groundr1.model import load_processor
@@ -152,31 +150,6 @@ def test_predictions_of_something_else_are_refused(folder: Path, capsys) -> None
     with pytest.raises(SystemExit) as caught:
         main(["score", "pope", str(folder / "out" / "base")])
     assert caught.value.code == 2 and "holds predictions for viscot, not for pope" in capsys.readouterr().err
-
-
-def processor(prompt_words: str = "") -> SimpleNamespace:
-    tokenizer = SimpleNamespace(get_vocab=lambda: {prompt_words: 0})
-    return SimpleNamespace(
-        tokenizer=tokenizer, image_processor=SimpleNamespace(size={"longest_edge": 12845056})
-    )
-
-
-# Field, pixels asked for (None: the model's own), what the log says; the benchmark's budget is 401408.
-BUDGETS = [
-    (None, 401408, "at most 401408 pixels; the model's own limit is 12845056"),
-    (100352, 100352, "at most 100352 pixels"),
-    ("model", None, "at most 12845056 pixels, the model's own"),
-]
-
-
-@pytest.mark.parametrize(("asked", "pixels", "words"), BUDGETS)
-def test_the_budget_of_pixels(asked, pixels, words, caplog) -> None:
-    caplog.set_level("INFO")
-    settings = EvaluationConfig(**NEEDED, max_pixels=asked)
-    assert command.max_pixels(settings, processor(), 401408) == pixels and words in caplog.text
-    caplog.clear()
-    assert command.max_pixels(settings, processor("<box>"), 401408) is None
-    assert "The tiny model keeps its own view" in caplog.text
 
 
 def test_a_judge_that_is_away_leaves_the_scores_that_need_none(folder: Path, capsys, monkeypatch) -> None:

@@ -268,7 +268,8 @@ def test_a_benchmark_is_asked_in_its_form_and_scored_by_its_rule(tmp_path: Path,
     scores = pd.read_csv(tmp_path / "scores.csv").set_index(["group", "name", "score"])["value"]
     assert scores["all", "all", "accuracy"] == pytest.approx(100 / 3)
     assert scores["category", "popular", "accuracy"] == 0.0
-    assert pd.read_csv(tmp_path / "rejected.csv").to_dict("records") == [vars(rejected[0])]
+    set_aside = pd.read_csv(tmp_path / "rejected.csv")[["file", "line", "reason"]]
+    assert set_aside.values.tolist() == [["pope.jsonl", 9, "no picture"]]
     assert not (tmp_path / "summary.csv").exists(), "no evidence is annotated"
 
 
@@ -295,6 +296,21 @@ def test_visual_cots_boxes_are_scored_as_drawn_and_refcocos_as_answered(tmp_path
     assert (table["view_width"][0], table["view_height"][0]) == (140, 112), "1.4 times the picture"
     assert json.loads((tmp_path / "refcoco" / "report.json").read_text())["per_expression"] == 100.0
     assert table["correct"].tolist() == [1.0] and "man" in rollout.questions[-1]
+
+
+def test_by_scale_too_questions_on_one_picture_are_resampled_together(tmp_path: Path, rollout, model):
+    """Two on one picture are one sample, of which no interval can be made; on two pictures they are two."""
+    row = {"width": 100, "height": 80, "bboxs": [[0, 0, 50, 80]], "dataset": "docvqa", "problem": "Which?"}
+    for name, pictures in {"same": ["a.png", "a.png"], "two": ["a.png", "b.png"]}.items():
+        rows = [
+            {**row, "image": picture, "solution": str(7 + i), "problem_id": i}
+            for i, picture in enumerate(pictures)
+        ]
+        dataset, out = benchmark_dataset("viscot", rows), tmp_path / name
+        evaluate(model, PROCESSOR, dataset, out=out, benchmark="viscot", progress=False)
+        overall = pd.read_csv(out / "summary.csv").set_index("scale").loc["all"]
+        assert overall["accuracy"] == 0.5 and overall["count"] == 2
+        assert pd.isna(overall["accuracy_low"]) == (name == "same")
 
 
 def test_a_benchmark_needs_its_annotations(tmp_path: Path, rollout, model):

@@ -1,6 +1,7 @@
 """What an evaluation leaves beside its predictions: report.json, summary.csv by scale, scores.csv, and what was set
 aside."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from groundr1.data.example import Rejected
+from groundr1.data.items import items_of
 from groundr1.diagnostics import accuracy_by_scale
 from groundr1.evaluation.predictions import score_predictions
 from groundr1.storage import atomic_write, write_json
@@ -37,13 +39,14 @@ def write_report(
         rejected: rows that the reader set aside.
         failures: examples that could not be rolled out, each with prompt_id and reason.
     """
-    _write_lines(out / "rejected.csv", [vars(each) for each in rejected], ["file", "line", "reason"])
-    _write_lines(out / "failures.csv", failures, ["prompt_id", "reason"])
+    _write_set_aside(out / "rejected.csv", [vars(each) for each in rejected])
+    _write_set_aside(out / "failures.csv", failures)
     if failures:
         logger.warning("%d examples have no prediction; the first: %s", len(failures), failures[0]["reason"])
     if predictions.empty:
         return
-    summary = accuracy_by_scale(predictions)
+    clusters = predictions["prompt_id"] if benchmark is None else _clusters(benchmark, predictions)
+    summary = accuracy_by_scale(predictions.assign(prompt_id=clusters))
     if benchmark is None or predictions["true_area"].notna().any():
         _write_table(out / "summary.csv", summary)
     report = {"model": predictions["model"].iloc[0], "count": len(predictions)}
@@ -93,10 +96,15 @@ def flat_scores(report: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(["value", "low", "high"], float))
 
 
-def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+def _clusters(benchmark: str, predictions: pd.DataFrame) -> list[str]:
+    """What is resampled in place of questions, which are not independent where they share a picture."""
+    return [items_of(benchmark, json.loads(row))[0].cluster for row in predictions["annotation"]]
+
+
+def _write_set_aside(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write what was set aside; no file where nothing was."""
     if rows:
-        _write_table(path, pd.DataFrame(rows, columns=columns))
+        _write_table(path, pd.DataFrame(rows))
     else:
         path.unlink(missing_ok=True)
 
