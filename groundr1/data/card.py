@@ -80,8 +80,8 @@ def write_card(
     table = scale_distribution(dataset) if distribution is None else distribution
     sections = [
         f"# {_line(name)}",
-        "Questions about pictures, with the evidence annotated where the source has it; made and checked with"
-        f" [groundr1](https://arxiv.org/abs/2505.20272) {importlib.metadata.version('groundr1')}.",
+        "Questions about pictures, with the evidence annotated where the source has it. Made by groundr1"
+        f" {importlib.metadata.version('groundr1')}, a kit for Ground-R1 (arXiv 2505.20272).",
         _contents(dataset, table),
         _kept(len(dataset), set_aside),
         f"## How it was made\n\nFrom: {_line(source)}\n\n```\n{command.replace('```', '')}\n```",
