@@ -1,0 +1,141 @@
+"""The folder of a validation while it grows: parts of a few thousand rows, each complete or not there.
+
+A part is two files: its clean rows (`clean/part-00000.arrow`, which `datasets` maps into memory) and its ledger
+(`rows/part-00000.parquet`), one line for every row of the source, saying what became of it. The ledger is written last:
+a part without one is written again. Memory holds one part's ledger and a few clean rows.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, concatenate_datasets
+
+from groundr1.data.example import EXAMPLE_FEATURES, to_dataset
+
+__all__ = ["LEDGER", "PART_ROWS", "Parts", "replaced"]
+
+PART_ROWS = 4096
+FLUSH_ROWS = 512
+FLUSH_BYTES = 16 * 2**20  # of embedded pictures
+
+LEDGER = pa.schema(
+    {
+        "file": pa.string(),
+        "line": pa.int64(),
+        "id": pa.string(),
+        "source": pa.string(),
+        "fault": pa.string(),  # "" of a clean row
+        "reason": pa.string(),
+        "image": pa.string(),  # path of the picture, "" if it is embedded
+        "width": pa.int32(),  # of the frame of the boxes, 0 if it is not known
+        "height": pa.int32(),
+        "mode": pa.string(),
+        "format": pa.string(),
+        "sha256": pa.binary(),  # of the encoded picture, None if it could not be read
+        "perceptual": pa.uint64(),
+        "question": pa.uint64(),  # duplicates.question_key
+        "answer": pa.uint64(),  # key of solution and boxes
+        "box_state": pa.string(),
+        "boxes": pa.list_(pa.list_(pa.float64())),  # as the row states them, corners
+        "notes": pa.string(),
+    }
+)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, which then takes the place of `path`; a kill leaves the old file or the new one."""
+    temporary = path.with_name(f".writing-{path.name}")
+    yield temporary
+    os.replace(temporary, path)
+
+
+class Parts:
+    """Parts of one validation."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clean, self.rows = folder / "clean", folder / "rows"
+
+    def complete(self) -> list[Path]:
+        """Ledgers of the complete parts, in order."""
+        return sorted(self.rows.glob("part-*.parquet"))
+
+    def num_rows(self) -> int:
+        """Rows of the source in complete parts."""
+        return sum(pq.read_metadata(path).num_rows for path in self.complete())
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Columns of the ledger, one part at a time."""
+        for path in self.complete():
+            yield pq.read_table(path, columns=list(columns))
+
+    def records(self, columns: Sequence[str] = tuple(LEDGER.names)) -> Iterator[dict[str, Any]]:
+        """Lines of the ledger, in the order of the source."""
+        for table in self.tables(columns):
+            yield from table.to_pylist()
+
+    def dataset(self) -> Dataset:
+        """The clean rows, mapped into memory."""
+        paths = [self.clean / f"{path.stem}.arrow" for path in self.complete()]
+        parts = [Dataset.from_file(str(path)) for path in paths]
+        return concatenate_datasets([each for each in parts if len(each)] or [to_dataset([])])
+
+    def remove(self) -> None:
+        """Delete all parts."""
+        shutil.rmtree(self.rows, ignore_errors=True)  # first: what has no ledger is not there
+        shutil.rmtree(self.clean, ignore_errors=True)
+
+    def new(self) -> "PartWriter":
+        """The part after the last complete one."""
+        return PartWriter(self, f"part-{len(self.complete()):05d}")
+
+
+class PartWriter:
+    """A part that is being filled."""
+
+    def __init__(self, parts: Parts, name: str) -> None:
+        parts.clean.mkdir(parents=True, exist_ok=True)
+        parts.rows.mkdir(parents=True, exist_ok=True)
+        self.arrow, self.ledger = parts.clean / f"{name}.arrow", parts.rows / f"{name}.parquet"
+        self.unfinished = self.arrow.with_name(f".writing-{self.arrow.name}")
+        self._schema = EXAMPLE_FEATURES.arrow_schema
+        self._stream = pa.ipc.new_stream(str(self.unfinished), self._schema)
+        self._records: list[Mapping[str, Any]] = []
+        self._examples: list[Mapping[str, Any]] = []
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def add(self, record: Mapping[str, Any], example: Mapping[str, Any] | None) -> None:
+        """Add a line of the ledger, and the row itself if it is clean."""
+        self._records.append(record)
+        if example is not None:
+            self._examples.append(example)
+            self._bytes += len(example["image"]["bytes"] or b"")
+        if len(self._examples) >= FLUSH_ROWS or self._bytes >= FLUSH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._examples:
+            self._stream.write_table(pa.Table.from_pylist(self._examples, schema=self._schema))
+        self._examples, self._bytes = [], 0
+
+    def complete(self) -> None:
+        """Put both files in their place, the ledger last."""
+        self._flush()
+        self._stream.close()
+        os.replace(self.unfinished, self.arrow)
+        with replaced(self.ledger) as temporary:
+            pq.write_table(pa.Table.from_pylist(self._records, schema=LEDGER), temporary)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self._stream.close()
+        self.unfinished.unlink(missing_ok=True)
