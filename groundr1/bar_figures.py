@@ -47,8 +47,8 @@ def plot_accuracy_by_scale(table: pd.DataFrame) -> Figure:
         ):
             unit = 100.0 if name == "accuracy" else 1.0
             form = "{:.0f}" if name == "accuracy" else "{:.2f}"
-            _grouped_bars(axes, groups, _bars(parts, name, unit), colours_of(models), form)
             axes.set(title=title, ylim=(0, 1.02 * unit))
+            _grouped_bars(axes, groups, _bars(parts, name, unit), colours_of(models), form)
         _bar_legend(figure, models)
     return finish(figure, table)
 
@@ -94,8 +94,8 @@ def plot_paper_results(results: pd.DataFrame, ours: pd.DataFrame | None = None) 
             by_arm = {arm: part.set_index("benchmark") for arm, part in table.groupby("arm", sort=False)}
             parts = {arm: part.reindex(groups) for arm, part in by_arm.items()}
             form = "{:.1f}" if title.startswith("Paper") else "{:.0f}"
-            _grouped_bars(axes, groups, _bars(parts, "value"), colours, form)
             axes.set(title=title, ylim=(0, 102), ylabel="accuracy (%)")
+            _grouped_bars(axes, groups, _bars(parts, "value"), colours, form)
         axes = right.subplots()
         _dumbbells(axes, panels[dumbbell_title], colours)
         axes.set(title=dumbbell_title, xlabel="accuracy (%)")
@@ -126,8 +126,8 @@ def plot_scale_distribution(before: pd.DataFrame, after: pd.DataFrame) -> Figure
     with in_style():
         figure = new_figure(2.8, width=4.6)
         axes = figure.subplots()
-        _grouped_bars(axes, groups, bars, colours, "{:.0f}")
         axes.set(title="Evidence in the data (%)", ylim=(0, 102))
+        _grouped_bars(axes, groups, bars, colours, "{:.0f}")
         labels = [
             f"{name}: {table['count'].sum():,} rows,\n{table.loc[table['share'].isna(), 'count'].sum():,} not annotated"
             for name, table in parts.items()
@@ -147,7 +147,10 @@ def _bars(parts: Mapping[str, pd.DataFrame], name: str, unit: float = 1.0) -> di
 def _grouped_bars(
     axes: Axes, groups: Sequence[str], bars: Mapping[str, np.ndarray], colours: Mapping[str, str], form: str
 ) -> None:
-    """Bars side by side in each group, their interval as a whisker, their height written at their foot."""
+    """Bars side by side in each group, their interval as a whisker, their height written at their foot.
+
+    The axes' limits are set already.
+    """
     width = 0.86 / len(bars)
     centres = np.arange(len(groups))
     for number, (arm, values) in enumerate(bars.items()):
@@ -155,12 +158,14 @@ def _grouped_bars(
         axes.bar(x, values[:, 0], width=0.92 * width, color=colours[arm])
         axes.vlines(x, values[:, 1], values[:, 2], color=INK, linewidth=1.1)
         for position, height in zip(x, values[:, 0], strict=True):
+            share = np.nan_to_num(height) / axes.get_ylim()[1]
+            # White on the bar; where it is too low for that, dark above it.
+            above = {"y": 0.02, "color": "white"} if share > 0.09 else {"y": share + 0.02, "color": INK}
             # Without the leading zero, .35 fits the width of a bar.
-            text, colour = (
-                ("–", INK) if np.isnan(height) else (form.format(height).removeprefix("0"), "white")
+            text = "–" if np.isnan(height) else form.format(height).removeprefix("0") or "0"
+            axes.text(
+                position, s=text, fontsize=7, transform=axes.get_xaxis_transform(), ha="center", **above
             )
-            place = {"transform": axes.get_xaxis_transform(), "ha": "center"}
-            axes.text(position, 0.02, text or "0", color=colour, fontsize=7, **place)
     axes.set_xticks(centres, groups)
     axes.tick_params(axis="x", length=0)
 

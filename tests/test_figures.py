@@ -19,7 +19,7 @@ from groundr1.data import make_scenes
 from groundr1.data.balance import scale_distribution
 from groundr1.data.paper import paper_results
 from groundr1.diagnostics import SCALES, accuracy_by_scale, by_scale
-from groundr1.figure_style import ARM_COLOURS, SCALE_COLOURS, colours_of, png_bytes
+from groundr1.figure_style import ARM_COLOURS, INK, SCALE_COLOURS, colours_of, png_bytes
 
 
 def metrics(steps: int = 30) -> pd.DataFrame:
@@ -284,6 +284,15 @@ def test_accuracy_without_iou_or_with_an_empty_scale(accuracy):
     figure = figures.plot_accuracy_by_scale(table)
     assert len(figure.axes) == 1
     assert figure.axes[0].texts[0].get_text() == "–"
+
+
+def test_numbers_of_low_bars_are_legible(accuracy):
+    """White numbers on bars of no height were not."""
+    figure = figures.plot_accuracy_by_scale(accuracy.assign(accuracy=[0.0, 0.05, *accuracy["accuracy"][2:]]))
+    zero, low, high = figure.axes[0].texts[:3]
+    assert (zero.get_text(), low.get_text()) == ("0", "5")
+    assert zero.get_color() == low.get_color() == INK and high.get_color() == "white"
+    assert low.get_position()[1] > 0.05, "above its bar"
 
 
 def test_area_distribution_by_hand(every_figure):
