@@ -142,6 +142,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
     numbers["together"] = sum(numbers.values())
     return [
         {
+            "name": row["name"],
             "predictions": (number := numbers[row["name"]]),
             "us_a_prediction": 1e6 * row["median_s"] / number,
             **row,
