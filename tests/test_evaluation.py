@@ -1,5 +1,6 @@
 """Evaluation: every example once, whatever happened before; scores by hand; foreign folders refused."""
 
+import errno
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,9 @@ from groundr1.boxes import Box
 from groundr1.data import EXAMPLE_FEATURES, Rejected, items_of
 from groundr1.diagnostics import accuracy_by_scale
 from groundr1.evaluation import evaluate, folder, read_predictions, runner, score
+from groundr1.pictures import Pictures
 from groundr1.rollout import ground_and_answer
+from groundr1.storage import NoSpaceError
 from groundr1.trajectory import Trajectory
 
 PROCESSOR = small_model.processor()
@@ -190,7 +193,9 @@ def test_fingerprint_sees_any_moved_tensor_and_is_the_same_for_a_copy():
     assert folder.weights_fingerprint(first) != folder.weights_fingerprint(second)
 
 
-def test_a_real_model_gives_the_rows_of_its_greedy_rollouts(tmp_path: Path):
+def test_a_real_model_gives_the_rows_of_its_greedy_rollouts(tmp_path: Path, monkeypatch):
+    stores: list[Pictures] = []
+    monkeypatch.setattr(runner, "Pictures", lambda *args: stores.append(Pictures(*args)) or stores[-1])
     model, processor = small_model.talking_model(), small_model.processor()
     dataset = Dataset.from_list(small_model.examples(3), features=EXAMPLE_FEATURES)
     table = evaluate(
@@ -200,6 +205,8 @@ def test_a_real_model_gives_the_rows_of_its_greedy_rollouts(tmp_path: Path):
     assert [list(turns) for turns in table["turns"]] == [group[0].turns for group in groups]
     assert table["relative_area"].tolist() == [group[0].relative_area for group in groups]
     assert table["correct"].between(0, 1).all() and table["format"].between(0, 1).all()
+    crops = sum(box is not None for boxes in table["boxes"] for box in boxes)
+    assert sum(map(len, stores)) == 3 + crops, "each picture is processed once"
 
 
 def pope(num: int) -> tuple[list[dict], Dataset]:
@@ -411,6 +418,26 @@ def test_shares_cover_what_is_missing_once(tmp_path: Path, rollout, model, num_p
     assert sorted(rollout.asked) == [f"row-{i}" for i in (0, 1, 2, 4, 6)]
     assert set(batches) == {-(-5 // num_processes)}
     assert runner.read_parts(tmp_path / "predictions")["row"].tolist() == [0, 1, 2, 4, 6]
+
+
+def test_a_full_disk_is_named_and_the_evaluation_goes_on_when_there_is_room(tmp_path: Path, rollout, model):
+    write, full = Path.write_bytes, True
+
+    def on_full_disk(path: Path, content: bytes) -> int:
+        if full and path.name.endswith("part_000002.parquet"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_bytes", on_full_disk)
+        with pytest.raises(
+            NoSpaceError, match="part_000002.parquet could not be written.*same command again"
+        ):
+            evaluate(model, PROCESSOR, make_dataset(5), out=tmp_path, batch_size=2, progress=False)
+        assert len(read_predictions(tmp_path)) == 2
+        full = False
+        table = evaluate(model, PROCESSOR, make_dataset(5), out=tmp_path, batch_size=2, progress=False)
+    assert table["row"].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_settings_out_of_range_touch_nothing(tmp_path: Path, rollout, model):

@@ -29,6 +29,7 @@ MOMENTS = [
     {"at": "leftover's removal", "call": 1, "when": "before"},
     {"at": "part's rename", "call": 2, "when": "before"},
     {"at": "part's rename", "call": 1, "when": "after"},
+    {"at": "summary", "call": 1, "when": "half"},
     {"at": "summary's rename", "call": 1, "when": "before"},
     {"at": "scores' rename", "call": 1, "when": "after"},
     {"at": "report", "call": 1, "when": "half"},

@@ -1,4 +1,4 @@
-"""Evaluation: greedy, batched and resumable rollouts on any dataset; scores of every benchmark from predictions alone."""
+"""Evaluation: greedy, batched, resumable rollouts on any dataset; scores of every benchmark from predictions alone."""
 
 from groundr1.evaluation.predictions import read_predictions
 from groundr1.evaluation.runner import evaluate

@@ -30,7 +30,7 @@ from groundr1.evaluation.answers import extract_answer
 from groundr1.evaluation.scoring import score
 from groundr1.parsing import parse_box
 from groundr1.rollout_table import table_row
-from groundr1.storage import atomic_write
+from groundr1.storage import write_bytes
 from groundr1.trajectory import Trajectory
 
 __all__ = ["Predictions", "load_predictions", "read_predictions", "score_predictions"]
@@ -121,8 +121,9 @@ def predicted_box(benchmark: str, row: Mapping[str, Any]) -> Box | None:
 
 def write_part(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the rows of one batch durably; the first row's number is the part's name, which no other part has."""
-    with atomic_write(out / "predictions" / f"part_{rows[0]['row']:06d}.parquet") as temporary:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), temporary)
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), buffer)
+    write_bytes(out / "predictions" / f"part_{rows[0]['row']:06d}.parquet", buffer.getvalue().to_pybytes())
 
 
 def read_parts(folder: Path) -> pd.DataFrame:

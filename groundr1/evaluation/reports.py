@@ -13,7 +13,7 @@ from groundr1.data.example import Rejected
 from groundr1.data.items import items_of
 from groundr1.diagnostics import accuracy_by_scale
 from groundr1.evaluation.predictions import score_predictions
-from groundr1.storage import atomic_write, write_json
+from groundr1.storage import write_bytes, write_json
 
 __all__ = ["flat_scores", "write_report"]
 
@@ -110,5 +110,4 @@ def _write_set_aside(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
-    with atomic_write(path) as temporary:
-        table.to_csv(temporary, index=False)
+    write_bytes(path, table.to_csv(index=False).encode())

@@ -203,11 +203,13 @@ class _Rollouts:
         groups = ground_and_answer(
             self.model, self.processor, examples, batch_size=len(examples), pictures=store, **self.limits
         )
-        rows = []
-        for example, (trajectory,) in zip(examples, groups, strict=True):
-            (entry,) = store.add([trajectory.images[0]])
-            row = prediction_row(example, trajectory, store.view_size(entry))
-            rows.append(row | self.labels | {"row": example["row"]})
+        entries = store.add([example["image"] for example in examples])
+        rows = [
+            prediction_row(example, trajectory, store.view_size(entry))
+            | self.labels
+            | {"row": example["row"]}
+            for example, (trajectory,), entry in zip(examples, groups, entries, strict=True)
+        ]
         return rows if self.labels["benchmark"] is None else _scored(self.labels["benchmark"], rows)
 
 
