@@ -1,14 +1,13 @@
 """Benchmarks found under a data root, answered by models and scored: everything that notebook 05 shows of them."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from small_benchmarks import LABELS, write_data_root
 
 from groundr1.bootstrap import bootstrap_interval
-from groundr1.data.benchmarks import BENCHMARKS, find_benchmarks
+from groundr1.data.benchmarks import find_benchmarks
 from groundr1.data.paper import paper_results
 from groundr1.evaluation import suite as module
 from groundr1.evaluation.judge import Judgement
@@ -59,6 +58,9 @@ def test_what_was_set_aside_or_repaired_is_counted(suite):
     assert "no picture" in table.loc["viscot", "reason"] and table.loc["pope", "reason"] == ""
     assert table.loc["viscot", "repaired"] == "1 cut to the picture"
     assert table["boxes"].tolist() == [4, 0, 0, 0, 8]
+    assert (table["failed"] == 0).all()
+    gone = dataclasses.replace(suite[1], predictions=suite[1].predictions[1:])
+    assert overview([gone]).loc[0, "failed"] == 1
     assert table.loc["mme", ["title", "form", "file"]].tolist() == ["MME", "tsv", "MME.tsv"]
 
 
@@ -151,18 +153,19 @@ def test_a_part_is_called_a_part(place, found):
     assert set(load_reports(place / "few")["base"]) == {each.label for each in few}
 
 
-def test_pictures_have_the_budget_of_their_benchmark(monkeypatch):
+def test_pictures_have_the_budget_of_their_benchmark(place, found, monkeypatch):
     asked = []
-    monkeypatch.setattr(module, "load_processor", lambda path, max_pixels=None: asked.append(max_pixels))
-    monkeypatch.setattr(module, "prompt_set", lambda processor: SimpleNamespace(name="paper"))
-    for name in ("pope", "hrbench"):
-        module._processor("somewhere", name)
-    assert asked == [None, 401408, None, 16384 * 28 * 28]
-    assert BENCHMARKS["hrbench"].max_pixels == asked[-1]
-    asked.clear()
-    monkeypatch.setattr(module, "prompt_set", lambda processor: SimpleNamespace(name="short"))
-    module._processor("tiny", "hrbench")
-    assert asked == [None], "the tiny model keeps its own view"
+
+    def evaluated(model, processor, dataset, *, out, **options):
+        asked.append((processor, options["batch_size"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "processor_for", lambda path, benchmark: (path, benchmark))
+    monkeypatch.setattr(module, "fitting_batch", lambda processor, batch_size: batch_size // 2)
+    monkeypatch.setattr(module, "evaluate", evaluated)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_benchmarks(found[3:], {"base": "tiny"}, place / "none", batch_size=64)
+    assert asked == [(("tiny", "hrbench"), 32)]
 
 
 def test_faults_are_found_before_a_model_is_loaded(place, found, monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from groundr1.data.paper import paper_results
 from groundr1.diagnostics import accuracy_by_scale
 from groundr1.evaluation import score, score_rows
+from groundr1.evaluation.judge import Judgement
 from groundr1.evaluation.table_rows import ROWS
 from groundr1.evaluation.tables import (
     CAPTION,
@@ -22,6 +24,8 @@ from groundr1.evaluation.tables import (
     score_table,
     write_table,
 )
+
+ANNOTATIONS = Path(__file__).resolve().parents[2] / "shared/data/annotations"
 
 
 def report(
@@ -198,6 +202,72 @@ def test_real_reports_have_every_line_that_the_table_quotes():
         ("POPE", "F1"): "66.7",
     }
     assert table["base"].str.contains(r"\[.+\]$").all(), "with their intervals"
+
+
+@pytest.mark.parametrize(
+    ("label", "file"),
+    [
+        ("viscot", "viscot_subset150"),
+        ("mme", "mme"),
+        ("mmvet", "mmvet"),
+        ("seed", "seed_bench_sample"),
+        ("mme_realworld_lite", "mme_realworld_lite"),
+        ("realworldqa", "realworldqa"),
+        ("refcoco", "refcoco_sample"),
+    ],
+)
+def test_official_files_fill_the_lines(label, file):
+    path = ANNOTATIONS / f"{file}.jsonl"
+    if not path.is_file():
+        pytest.skip(f"the official rows are not part of the repository, and not at {path}")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    texts = ["<box>[1, 2, 30, 40]</box> <answer>A</answer>"] * len(rows)
+    made = score(
+        label, rows, texts, judge=Judge() if label in ("viscot", "mmvet") else None, num_resamples=20
+    )
+    table = comparison({"base": {label: made}})
+    title, lines = ROWS[label]
+    splits = {"refcoco": ("RefCOCO val", "RefCOCO testA", "RefCOCO testB")}.get(label)
+    wanted = [row.score for row in lines if splits is None or row.score.startswith(splits)]
+    assert table.index.tolist() == [(title, name) for name in wanted]
+    assert table["base"].str.fullmatch(r"[0-9.]+ \[[0-9.]+, [0-9.]+\]").all(), "each with its interval"
+
+
+@pytest.mark.parametrize("label", ["vstar", "hrbench_4k"])
+def test_rows_of_high_resolution_fill_the_lines(label):
+    vstar = [
+        {"text": "Which?\n(A) red\n(B) blue", "label": "A", "category": each, "question_id": str(number)}
+        for number, each in enumerate(["direct_attributes", "relative_position"] * 2)
+    ]
+    options = dict(zip("ABCD", ["red", "blue", "pink", "grey"], strict=True))
+    hrbench = [
+        {
+            "index": number,
+            "question": "Which?",
+            **options,
+            "answer": "A",
+            "category": each,
+            "cycle_category": cycle,
+        }
+        for number, (each, cycle) in enumerate(
+            (each, cycle) for each in ("single", "cross") for cycle in "0123"
+        )
+    ]
+    rows = vstar if label == "vstar" else hrbench
+    made = score("vstar" if label == "vstar" else "hrbench", rows, ["A"] * len(rows), num_resamples=20)
+    table = comparison({"base": {label: made}})
+    assert table.index.tolist() == [(ROWS[label][0], row.score) for row in ROWS[label][1]]
+    assert table["base"].str.startswith("100.0").all()
+
+
+class Judge:
+    """Gives everything half a point."""
+
+    def ask(self, questions):
+        return [Judgement(0.5, "half") for _ in questions]
+
+    def describe(self):
+        return {"model": "half"}
 
 
 def test_paired_gains_by_hand():

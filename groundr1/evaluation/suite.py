@@ -17,9 +17,7 @@ from typing import Any
 
 import pandas as pd
 from datasets import Dataset
-from transformers import ProcessorMixin
 
-from groundr1.data.benchmark_table import PAPER_MAX_PIXELS
 from groundr1.data.benchmarks import BENCHMARKS, Found, read_benchmark
 from groundr1.data.example import Rejected
 from groundr1.diagnostics import accuracy_by_scale
@@ -29,7 +27,8 @@ from groundr1.evaluation.judge import JUDGED, Judge
 from groundr1.evaluation.predictions import load_predictions, score_predictions
 from groundr1.evaluation.runner import evaluate
 from groundr1.evaluation.scoring import score_rows
-from groundr1.model import load_model, load_processor, prompt_set
+from groundr1.evaluation.views import fitting_batch, processor_for
+from groundr1.model import load_model
 from groundr1.storage import read_json
 
 __all__ = [
@@ -87,7 +86,7 @@ def evaluate_benchmarks(
 ) -> list[Answered]:
     """Read benchmarks, have every model answer them, score the answers.
 
-    Pictures have the benchmark's budget of pixels (`BENCHMARKS`); the tiny model keeps its own view, it knows no other.
+    Pictures have the benchmark's budget of pixels, `views.processor_for` says which.
 
     Args:
         found: what `find_benchmarks` returned.
@@ -117,8 +116,7 @@ def evaluate_benchmarks(
         model = load_model(path, dtype=dtype, device=device)
         for each in found:
             dataset, rejected = read[each.label]
-            processor = _processor(path, each.benchmark)
-            view = processor.image_processor.size["longest_edge"]
+            processor = processor_for(path, each.benchmark)
             tables[each.label][name] = evaluate(
                 model,
                 processor,
@@ -128,7 +126,7 @@ def evaluate_benchmarks(
                 benchmark=each.benchmark,
                 rejected=rejected,
                 judge=judge if each.benchmark in JUDGED else None,
-                batch_size=max(1, min(batch_size, batch_size * PAPER_MAX_PIXELS // view)),
+                batch_size=fitting_batch(processor, batch_size),
                 **limits,
             )
     return [_answered(each, read[each.label], tables[each.label], Path(out), parser, judge) for each in found]
@@ -156,9 +154,21 @@ def overview(suite: Sequence[Answered]) -> pd.DataFrame:
 
     Returns:
         Columns benchmark (label), title, form, file, questions, boxes (usable annotations), repaired (how many boxes,
-        and how), set_aside (rows) and reason (of the first of them; "" without one).
+        and how), set_aside (rows that could not be read), reason (of the first of them; "" without one) and failed
+        (answers that are missing, because a picture could not be opened).
     """
-    columns = ["benchmark", "title", "form", "file", "questions", "boxes", "repaired", "set_aside", "reason"]
+    columns = [
+        "benchmark",
+        "title",
+        "form",
+        "file",
+        "questions",
+        "boxes",
+        "repaired",
+        "set_aside",
+        "reason",
+        "failed",
+    ]
     rows = []
     for each in suite:
         notes = pd.Series(each.dataset["note"])
@@ -174,7 +184,8 @@ def overview(suite: Sequence[Answered]) -> pd.DataFrame:
             found.path.name,
             len(each.dataset),
         ]
-        rows.append([*about, boxes, repairs, len(each.rejected), first])
+        failed = len(each.dataset) * len(each.scored) - len(each.predictions)
+        rows.append([*about, boxes, repairs, len(each.rejected), first, failed])
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -221,13 +232,6 @@ def _read(found: Found, limit: int | None) -> tuple[Dataset, list[Rejected]]:
     return dataset, rejected
 
 
-def _processor(path: str | Path, benchmark: str) -> ProcessorMixin:
-    processor = load_processor(path)
-    if prompt_set(processor).name == "short":
-        return processor
-    return load_processor(path, max_pixels=BENCHMARKS[benchmark].max_pixels)
-
-
 def _answered(
     found: Found,
     read: tuple[Dataset, list[Rejected]],
@@ -242,7 +246,7 @@ def _answered(
         folder = out / model / found.label
         made = load_predictions(found.benchmark, folder)
         scored[model] = score_rows(found.benchmark, made.rows, made.texts, boxes=made.boxes)
-        made_of = scored[model].set_index("id")[["valid", "cluster"]].reindex(table["prompt_id"])
+        made_of = scored[model].set_index("id").loc[table["prompt_id"], ["valid", "cluster"]]
         judged.append(
             table.assign(valid=made_of["valid"].to_numpy(bool), cluster=made_of["cluster"].to_numpy())
         )
