@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_benchmarks import LABELS, write_data_root
 from small_evaluation import NUM, config, write_config
 
+from groundr1.data import find_benchmarks, items_of
 from groundr1.evaluate import EvaluationConfig, main
 from groundr1.evaluation import read_predictions, score
 from groundr1.model import load_processor
@@ -136,6 +138,30 @@ def test_predictions_alone_give_the_report(folder: Path, capsys, parser: str) ->
     if parser == "groundr1":
         report = json.loads((out / "report.json").read_text())
         assert {name: report[name] for name in found[0]} == found[0]
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data_root(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_every_form_is_run_and_scored_alone(data_root: Path, tmp_path: Path, capsys, label: str) -> None:
+    """jsonl and TSV, pictures beside or within; the report counts every question that was read, and no other."""
+    (found,) = [each for each in find_benchmarks(data_root) if each.label == label]
+    place = {"benchmark": found.benchmark, "source": str(found.path), "out": str(tmp_path / "out")}
+    root = None if found.image_root is None else str(found.image_root)
+    assert main([str(write_config(tmp_path, "base", **place, image_root=root, batch_size=16))]) == 0
+    capsys.readouterr()
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    table = read_predictions(tmp_path / "out")
+    items = [items_of(found.benchmark, json.loads(row)) for row in table["annotation"]]
+    assert [item.id for (item,) in items] == table["prompt_id"].tolist()
+    assert report["count"] == len(table) and report["rejected"] == (1 if label == "viscot" else 0)
+    assert main(["score", found.benchmark, str(tmp_path / "out"), "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    del alone["rejected"]  # of a file's lines, not of the reader's rows
+    assert {name: report[name] for name in alone} == alone
 
 
 def test_scores_are_shown_as_a_table(folder: Path, capsys) -> None:
