@@ -30,9 +30,9 @@ class Memory:
     COLUMNS = ("file", "line", "id", "fault", "sha256", "question", "answer", "width", "height", "boxes")
 
     def __init__(self, frame: str, others: OtherSplits) -> None:
-        self.tally = FrameTally(frame)
+        self.frame = frame
         self.others = others
-        self.files: dict[str, int] = {}
+        self.tallies: dict[str, FrameTally] = {}  # by file, in the order in which they came
         self.ids, self.asked, self.answered = FirstSeen(), FirstSeen(), FirstSeen()
 
     def take(self, file: str, row: Judged) -> dict[str, Any]:
@@ -49,19 +49,22 @@ class Memory:
 
     def remember(self, record: Mapping[str, Any]) -> None:
         """Take a line of the ledger into account."""
-        number = self.files.setdefault(record["file"], len(self.files))
+        file = record["file"]
         size = (record["width"], record["height"]) if record["width"] else None
-        self.tally.add([Box(*corners) for corners in record["boxes"]], size)
+        self.tallies.setdefault(file, FrameTally(self.frame)).add(
+            [Box(*corners) for corners in record["boxes"]], size
+        )
         if not record["fault"]:
-            place = number * LINES + record["line"]
+            place = list(self.tallies).index(file) * LINES + record["line"]
             self.ids.add(key_of(record["id"]), place)
             self.asked.add(_asked(record), place)
             self.answered.add(_answered(record), place)
 
     def refuse_frame(self) -> None:
-        """Raise ValueError when the boxes are in another frame than the form has."""
-        if fault := self.tally.fault():
-            raise ValueError(f"{', '.join(self.files)}: {fault}")
+        """Raise ValueError when the boxes of a file are in another frame than the form has."""
+        for file, tally in self.tallies.items():
+            if fault := tally.fault():
+                raise ValueError(f"{file}: {fault}")
 
     def _check_repeats(self, record: Mapping[str, Any]) -> None:
         if (place := self.ids.get(key_of(record["id"]))) is not None:
@@ -82,7 +85,7 @@ class Memory:
 
     def _told(self, place: int, record: Mapping[str, Any]) -> str:
         number, line = divmod(place, LINES)
-        file = list(self.files)[number]
+        file = list(self.tallies)[number]
         return f"line {line}" if file == record["file"] else f"line {line} of {file}"
 
 
