@@ -33,7 +33,10 @@ def read_array(path: Path) -> Iterator[tuple[int, Row | BadRow]]:
         with path.open(encoding="utf-8-sig") as stream:
             for number, value in enumerate(_elements(stream), start=1):
                 yield number, as_row(value)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: also a number of more digits than Python reads
         raise ValueError(
             f"{path} is no JSON array in UTF-8, or damaged after row {number} ({error}); download it again."
         ) from error
@@ -78,16 +81,20 @@ class _Window:
         while True:
             try:
                 value, end = self.decoder.raw_decode(self.text, self.at)
-                if end < len(self.text):  # else a number may go on
-                    self.at = end
-                    return value
-                error = json.JSONDecodeError("the file ends within the array", self.text, end)
-            except json.JSONDecodeError as found:
-                error = found
-            if len(self.text) - self.at > LONGEST_ROW or not self._more():
-                raise error
+            except json.JSONDecodeError:  # not kept: it holds the text, and a cycle would keep it alive
+                if not self._more():
+                    raise
+                continue
+            after = SPACE.match(self.text, end).end()
+            if self.text[after : after + 1] in (",", "]"):  # else a number may go on
+                self.at = after
+                return value
+            if not self._more():
+                raise json.JSONDecodeError("neither ',' nor ']' where it should be", self.text, after)
 
     def _more(self) -> bool:
-        more = self.stream.read(max(CHUNK, len(self.text) - self.at))
+        """Read on, unless the value at hand is too long already; False if nothing came."""
+        rest = len(self.text) - self.at
+        more = self.stream.read(max(CHUNK, rest)) if rest <= LONGEST_ROW else ""
         self.text, self.at = self.text[self.at :] + more, 0
         return bool(more)
