@@ -227,10 +227,15 @@ class Judge:
         self, client: httpx.Client, asking: Asking, cache: AnswerCache, key: str, question: JudgeQuestion
     ) -> tuple[str, Reply | None]:
         """Ask one question, in a thread, and keep the answer."""
-        send = partial(self._endpoint.ask, client, self._body(question))
-        reply = asking.scored(send, question.benchmark)
-        if reply is not None:
-            cache.put(key, question, reply)
+        try:
+            reply = asking.scored(
+                partial(self._endpoint.ask, client, self._body(question)), question.benchmark
+            )
+            if reply is not None:
+                cache.put(key, question, reply)
+        except BaseException:
+            asking.stop.set()  # here, because the other threads would ask on until the main one hears of it
+            raise
         return key, reply
 
     def _kept(self, replies: Mapping[str, Reply], missing: Mapping[str, JudgeQuestion]) -> str:

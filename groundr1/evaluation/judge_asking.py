@@ -30,7 +30,7 @@ class Asking:
         self.stop = threading.Event()
         self.failure = ""
         self._retries = retries
-        self._sleep = sleep or self.stop.wait
+        self._sleep = self.stop.wait if sleep is None else sleep
         self._lock = threading.Lock()
         self._answered = 0
         self._given_up_in_a_row = 0
@@ -46,7 +46,7 @@ class Asking:
     def reply(self, send: Callable[[], Reply]) -> Reply | None:
         """Send until a reply comes; None where the tries are used up, or all shall stop.
 
-        Told to send less at a time while others are answered, it goes on: that uses up no try.
+        Told to send less at a time while others are answered, it counts its tries anew.
         """
         tries = pauses = 0
         answered_before = self._answered
@@ -55,7 +55,7 @@ class Asking:
                 reply = send()
             except TryAgain as failure:
                 others_answered, answered_before = self._answered > answered_before, self._answered
-                tries += not (failure.busy and others_answered)
+                tries = 1 if failure.busy and others_answered else tries + 1
                 self.failure = str(failure)
                 if tries > self._retries:
                     self._give_up()

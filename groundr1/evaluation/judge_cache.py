@@ -70,12 +70,14 @@ class AnswerCache:
     def get(self, keys: Iterable[str]) -> dict[str, Reply]:
         """The answers that are there, by key."""
         found = {}
+        self._run("BEGIN")  # one lock for all, because on a network file system each takes milliseconds
         for key in keys:
             for (reply,) in self._run("SELECT reply FROM answers WHERE key = ?", key):
                 try:
                     found[key] = Reply(**json.loads(reply))
                 except (ValueError, TypeError) as error:
                     raise self._explained(f"the answer {key[:12]} cannot be read") from error
+        self._run("COMMIT")
         return found
 
     def put(self, key: str, question: JudgeQuestion, reply: Reply) -> None:
@@ -91,8 +93,9 @@ class AnswerCache:
             raise self._explained(error) from error
 
     def _explained(self, error: object) -> JudgeCacheError:
+        reason = " ".join(str(error).split())
         return JudgeCacheError(
-            f"The judge's answers in {self.path} cannot be used: {error}. If the file is damaged or no such cache, move"
-            " it away, or give another cache=: its answers are then asked for again. If it is locked, full or may not"
-            " be written, see to that and start the same command again."
+            f"The judge's answers in {self.path} cannot be used: {reason}. If the file is damaged, or no such cache,"
+            " move it away or give another cache=: its answers are then asked for again. If it is locked, full or may"
+            " not be written, see to that and start the same command again."
         )

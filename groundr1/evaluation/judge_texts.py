@@ -107,7 +107,7 @@ def messages(prompt: JudgePrompt, question: JudgeQuestion) -> list[dict[str, str
 # A number and all that sticks to it is one token: "0.5", "50%", "1/2", "-1", "0,5", "v2". A judge may write anything,
 # so nothing here backtracks.
 _TOKEN = r"[-+−–.,/%\w]++"
-_LABELLED = re.compile(rf"\bscore\b[*_`\"']*+\s*+(?:[:=]|is\b|of\b)[*_`\"'$\[(\s]*+({_TOKEN})", re.IGNORECASE)
+_LABELLED = re.compile(rf"\bscore\b[*_`\"']*+\s*+:[*_`\"'$\[(\s]*+({_TOKEN})", re.IGNORECASE)
 _OPENING = re.compile(rf"[\s*_`\"'$|\[({{]*+({_TOKEN})(?!\s*+(?:out\s++)?of\s++(?!1(?:\.0+)?\b)[0-9])")
 _NUMBERING = re.compile(r"\s*+[0-9]+\.\s++\S")
 
