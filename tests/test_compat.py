@@ -22,7 +22,6 @@ from groundr1.evaluation.compat import (
     NO_SCORER,
     pope_counts,
     pope_scores,
-    visual_cot_hit,
 )
 from groundr1.parsing import parse_box
 
@@ -513,10 +512,6 @@ def test_pope_scores_take_resamples_and_empty_selections():
     scores = pope_scores(sums)
     assert scores["f1"] == pytest.approx([40.0, 0.0])
     assert scores["accuracy"] == pytest.approx([100 / 3, 0.0])
-
-
-def test_visual_cot_wants_more_than_one_half():
-    assert (visual_cot_hit(0.5), visual_cot_hit(0.5000001)) == (False, True)
 
 
 def test_headlines_name_what_each_kit_quotes():

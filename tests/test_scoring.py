@@ -449,6 +449,7 @@ def test_what_a_judge_cannot_judge_is_left_out_of_its_mean_and_counted():
     )
     assert (result["overall"], result["rule"]) == (50, 75)
     assert (result["judge"], result["judged"], result["unjudged"]) == ({"model": "half"}, 2, 2)
+    assert result["unjudged_reasons"] == {"no number": 2}
     table = score_rows("mmvet", rows, ["2", "rubbish", "rubbish 1", "1"], judge=judge)
     assert table["judge_reason"].tolist() == ["0.5", "no number", "no number", "0.5"]
     assert judge.questions[0] == ("mmvet", "x?", "1<OR>2", "2"), (

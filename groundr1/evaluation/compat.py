@@ -99,12 +99,3 @@ def pope_scores(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         "f1": per_cent(2 * hits, 2 * hits + false_yes + missed),
         "yes_ratio": per_cent(sums["says_yes"], sums["count"]),
     }
-
-
-def visual_cot_hit(overlap: float) -> bool:
-    """Whether Visual-CoT's own scripts count a predicted box: IoU above 0.5, where everybody else says at least 0.5.
-
-    They compare in coordinates of the picture padded to a square; shifting and scaling both boxes alike leaves the
-    IoU as it is, so it may be that of any frame.
-    """
-    return overlap > 0.5

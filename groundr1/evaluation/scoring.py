@@ -18,7 +18,7 @@ import pandas as pd
 from groundr1.boxes import Box, iou
 from groundr1.evaluation.answers import extract_answer
 from groundr1.evaluation.compat import COMPATIBLE, HEADLINES
-from groundr1.evaluation.judge import Judge, Judgement, JudgeQuestion
+from groundr1.evaluation.judge import JUDGED, Judge, Judgement, JudgeQuestion
 from groundr1.evaluation.pairing import Question, pair
 from groundr1.evaluation.scorers import SCORERS
 from groundr1.evaluation.tally import Tally
@@ -26,8 +26,6 @@ from groundr1.evaluation.verdicts import verdict
 from groundr1.parsing import parse_box
 
 __all__ = ["score", "score_rows"]
-
-JUDGED = ("mmvet", "viscot")
 
 
 def score(
@@ -109,7 +107,8 @@ def score_rows(
         One row a question (a RefCOCO expression; a POPE question in each of its categories): row (position in `rows`),
         id, cluster, its groups (`capability` a list), solution, score (in [0, 1]), valid, read (what was understood),
         status (where), box (predicted, image frame, None for none), iou (in [0, 1], NaN without a usable annotation),
-        note (what was repaired of the annotation); with a judge also judge (in [0, 1], NaN unjudged) and judge_reason.
+        note (what was repaired of the annotation); with a judge also judge (in [0, 1], NaN unjudged), judge_reason and
+        judge_reply.
     """
     if benchmark not in SCORERS:
         raise ValueError(f"benchmark={benchmark!r} is unknown; give one of {', '.join(SCORERS)}.")
@@ -129,6 +128,7 @@ def score_rows(
         judgements = _ask(judge, benchmark, questions)
         table["judge"] = [math.nan if each.score is None else each.score for each in judgements]
         table["judge_reason"] = [each.reason for each in judgements]
+        table["judge_reply"] = [each.reply for each in judgements]
     table.attrs["left_out"] = left_out
     return table
 
@@ -173,8 +173,10 @@ def _judge_report(table: pd.DataFrame, judge: Judge | None) -> dict[str, Any]:
     if judge is None:
         return {}
     unjudged = table["judge"].isna()
+    reasons = table.loc[unjudged, "judge_reason"].value_counts().sort_index()
     return {
         "judge": judge.describe(),
         "judged": int((~unjudged).sum()),
         "unjudged": int(unjudged.sum()),
+        "unjudged_reasons": {str(reason): int(number) for reason, number in reasons.items()},
     }
