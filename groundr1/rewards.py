@@ -171,13 +171,26 @@ def _contains(answer: str, solution: str) -> float:
 
 
 def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
-    """Levenshtein distance of two word sequences, one row of the table at a time."""
-    row = list(range(len(b) + 1))
-    for i, word in enumerate(a, start=1):
-        diagonal, row[0] = row[0], i
-        for j, other in enumerate(b, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
-    return row[-1]
+    """Levenshtein distance of two word sequences; a row of the table is held in bits (Myers 1999, as by Hyyrö 2003)."""
+    a, b = sorted((a, b), key=len)  # the bits of the shorter one
+    places, top, full = _places(a), 1 << len(a) >> 1, (1 << len(a)) - 1
+    distance, more, less = len(a), full, 0  # more, less: where a row of the table goes up and down
+    for word in b:
+        here = places.get(word, 0)
+        diagonal = ((here & more) + more ^ more) | here | less
+        up, down = less | (full & ~(diagonal | more)), more & diagonal
+        distance += bool(up & top) - bool(down & top)
+        up, down = up << 1 | 1, down << 1
+        more, less = full & (down | ~(diagonal | up)), full & up & diagonal
+    return distance if a else len(b)
+
+
+def _places(words: Sequence[str]) -> dict[str, int]:
+    """Word -> number whose bits are the places where it stands."""
+    places: dict[str, int] = {}
+    for place, word in enumerate(words):
+        places[word] = places.get(word, 0) | 1 << place
+    return places
 
 
 def _ocr(answer: str, solution: str) -> float:
@@ -205,9 +218,8 @@ def ngram_f(answer: Sequence[str], solution: Sequence[str], n: int) -> float:
 
 def longest_common(a: Sequence[str], b: Sequence[str]) -> int:
     """Length of the longest common subsequence; a row of the table is held in the bits of one number (Hyyrö 2004)."""
-    places: dict[str, int] = {}
-    for j, word in enumerate(b):
-        places[word] = places.get(word, 0) | 1 << j
+    a, b = sorted((a, b), key=len, reverse=True)  # the bits of the shorter one
+    places = _places(b)
     full = row = (1 << len(b)) - 1
     for word in a:
         matched = row & places.get(word, 0)

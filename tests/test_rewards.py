@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundr1.rewards import ANSWER_KINDS, answer_reward, format_reward, longest_common
+from groundr1.rewards import ANSWER_KINDS, answer_reward, edit_distance, format_reward, longest_common
 
 KINDS = ["choice", "contains", "exact", "math", "ocr", "rouge", "yes_no"]
 BOX_TURN = "<think>there</think> <box>[1,2,30,40]</box>"
@@ -321,3 +321,14 @@ def test_the_longest_common_subsequence_is_that_of_the_table(a, b):
         for j, other in enumerate(b, start=1):
             diagonal, row[j] = row[j], diagonal + 1 if word == other else max(row[j], row[j - 1])
     assert longest_common(a, b) == row[-1]
+
+
+@given(*[st.lists(st.sampled_from("abcd"), max_size=80)] * 2)
+def test_the_edit_distance_is_that_of_the_table(a, b):
+    """By the table of Wagner and Fischer, a row at a time."""
+    row = list(range(len(b) + 1))
+    for i, word in enumerate(a, start=1):
+        diagonal, row[0] = row[0], i
+        for j, other in enumerate(b, start=1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
+    assert edit_distance(a, b) == row[-1]

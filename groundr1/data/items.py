@@ -70,5 +70,19 @@ def items_of(benchmark: str, row: Mapping[str, Any], number: int = 0) -> list[It
     """
     if benchmark not in FORMS:
         raise ValueError(f"benchmark={benchmark!r} is unknown; give one of {', '.join(FORMS)}.")
-    items = FORMS[benchmark](row, int(row.get("row_number", number)))
-    return items if row.get("item_number") is None else [items[row["item_number"]]]
+    items = FORMS[benchmark](row, _whole(row, "row_number", number))
+    if row.get("item_number") is None:
+        return items
+    which = _whole(row, "item_number", 0)
+    if not 0 <= which < len(items):
+        raise BadRow(f"item_number is {which}, and the row has {len(items)} items, counted from 0")
+    return [items[which]]
+
+
+def _whole(row: Mapping[str, Any], key: str, default: int) -> int:
+    """A number that a reader added; a TSV gives it as a text."""
+    value = row.get(key)
+    try:
+        return default if value is None else int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadRow(f"the field {key!r} is {value!r:.60}; it must be a whole number") from error

@@ -169,17 +169,18 @@ def _box_of(text: str, what: str) -> Box:
 def deepeyes(row: Mapping[str, Any], stem: str, line: int) -> Draft:
     """DeepEyes' parquet rows, in verl's form, described in `groundr1.data.deepeyes`."""
     source = text_field(row, "data_source")
-    if not isinstance(row["reward_model"], Mapping):
-        raise BadRow(f"reward_model is {row['reward_model']!r:.80}, and not a record with ground_truth")
-    solution = text_field(row["reward_model"], "ground_truth").strip()
+    reward = row.get("reward_model")
+    if not isinstance(reward, Mapping):
+        raise BadRow(f"reward_model is {reward!r:.80}, and not a record with ground_truth")
+    solution = text_field(reward, "ground_truth").strip()
     is_letter = re.fullmatch(r"[A-Z]", solution) is not None
     kind = "math" if "thinklite" in source.lower() else "choice" if is_letter else "rouge"
     question = _last_user_message(row)
-    return Draft(f"{stem}-{line}", _only_picture(row["images"]), question, [solution], kind, [], source)
+    return Draft(f"{stem}-{line}", _only_picture(row.get("images")), question, [solution], kind, [], source)
 
 
 def _last_user_message(row: Mapping[str, Any]) -> str:
-    messages = row["prompt"]
+    messages = row.get("prompt")
     if not isinstance(messages, list) or not all(isinstance(each, Mapping) for each in messages):
         raise BadRow(f"the prompt is {messages!r:.80}, and not a list of messages")
     texts = [message.get("content") for message in messages if message.get("role") == "user"]

@@ -60,7 +60,7 @@ def _parquet_rows(path: Path) -> Rows:
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # a damaged name or text is no UTF-8
         raise ValueError(f"{path} is not a parquet file, or damaged ({error}); download it again.") from error
 
 

@@ -87,7 +87,7 @@ def parquet_rows(paths: Sequence[Path]) -> Iterator[SourceRow]:
                 for row in batch.to_pylist():
                     yield SourceRow(number, number + 1, row)
                     number += 1
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a parquet file ({error}); download it again.") from error
 
 
