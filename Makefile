@@ -7,7 +7,7 @@
 
 NAME   ?= default
 PYTEST ?=
-BENCHMARKS ?= rollout_throughput training_step scaling memory advantage_share picture_preparation dry_run_memory scoring_speed evaluation_throughput
+BENCHMARKS ?= rollout_throughput training_step scaling memory advantage_share picture_preparation dry_run_memory scoring_speed evaluation_throughput validation_throughput validation_memory
 VENV   := .venv
 READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools

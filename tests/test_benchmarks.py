@@ -75,6 +75,14 @@ SMOKE = {
         ["--repeats", "1", *TURN, "--examples", "2"],
         {"examples_per_s": 3, "batched_is_times_faster": 3, "same_turns": 3},
     ),
+    "validation_throughput": (
+        ["--repeats", "1", "--pictures", "4", "--size", "64x48", "--workers", "2"],
+        {"pictures_per_s": 6, "times_faster": 6, "kilobytes": 6},
+    ),
+    "validation_memory": (
+        ["--rows", "20", "40", "--embedded-rows", "10"],
+        {"peak_mb": 5, "over_start_mb": 5, "rows_per_s": 5},
+    ),
     "scoring_speed": (
         ["--repeats", "1", "--share", "0.01", "--resamples", "20"],
         {"median_s": 5, "us_a_prediction": 5},
