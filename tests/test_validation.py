@@ -418,6 +418,18 @@ def test_a_picture_that_came_is_found_the_next_time(tmp_path: Path, root: Path):
     assert run(tmp_path, root, plain(image="late.png")).counts["clean"] == 1
 
 
+def test_a_finished_pass_is_opened_when_it_need_not_be_done_anew(tmp_path: Path, root: Path):
+    run(tmp_path, root, plain(), plain(image="late.png"))
+    write_picture(root / "late.png", 50)
+    again = {"image_root": root, "progress": False, "redo": False}
+    assert validate(tmp_path / "q.jsonl", tmp_path / "out", **again).counts["clean"] == 1, "as it was found"
+    found = validate(tmp_path / "q.jsonl", tmp_path / "out", **again, limits=Limits(min_side=9))
+    assert found.counts["clean"] == 2, "other settings are another pass"
+    (tmp_path / "out" / "summary.json").unlink()
+    found = validate(tmp_path / "q.jsonl", tmp_path / "out", **again, limits=Limits(min_side=9))
+    assert found.counts["clean"] == 2, "one that is not finished goes on"
+
+
 @pytest.mark.parametrize("workers", [1, 3, 8])
 def test_the_number_of_workers_changes_nothing(tmp_path: Path, root: Path, many, workers: int):
     whole = validate(many, tmp_path / "whole", image_root=root, progress=False)

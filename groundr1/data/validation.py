@@ -95,6 +95,7 @@ def validate(
     shard: tuple[int, int] = (0, 1),
     workers: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    redo: bool = True,
     progress: bool = True,
 ) -> Validation:
     """Check every row and picture of a training set, and write down what was found.
@@ -112,6 +113,7 @@ def validate(
         shard: (index, count): only every count-th row, beginning with row index; duplicates are found within a shard.
         workers: threads that decode; None for one a core.
         limits: bounds of the pictures.
+        redo: False opens a finished pass with the same settings over unchanged files as it is.
         progress: show a bar.
 
     Returns:
@@ -141,6 +143,8 @@ def validate(
         "strict": strict,
         "limits": asdict(limits),
     }
+    if not redo and (folder / SUMMARY_FILE).is_file() and _has_settings(folder, settings):
+        return load_validation(folder)
     parts = _begin(folder, settings)
     done = parts.num_rows()
     if done:
@@ -174,20 +178,27 @@ def load_validation(folder: str | Path) -> Validation:
 def _begin(folder: Path, settings: dict[str, Any]) -> Parts:
     """The parts of an unfinished pass with the same settings, else none."""
     parts, kept = Parts(folder), folder / SETTINGS_FILE
-    wanted = json.dumps(settings, indent=2)
     others = [each for each in folder.glob("*") if not each.name.startswith(".writing-")]
     if others and not kept.is_file():
         raise FileExistsError(
             f"{folder} holds other files; give a new folder, or one that validate has filled."
         )
-    is_same = kept.is_file() and kept.read_text(encoding="utf-8") == wanted
-    if not is_same or (folder / SUMMARY_FILE).is_file():
+    if not _has_settings(folder, settings) or (folder / SUMMARY_FILE).is_file():
         (folder / SUMMARY_FILE).unlink(missing_ok=True)
         parts.remove()
     folder.mkdir(parents=True, exist_ok=True)
     with replaced(kept) as temporary:
-        temporary.write_text(wanted, encoding="utf-8")
+        temporary.write_text(_written(settings), encoding="utf-8")
     return parts
+
+
+def _has_settings(folder: Path, settings: dict[str, Any]) -> bool:
+    kept = folder / SETTINGS_FILE
+    return kept.is_file() and kept.read_text(encoding="utf-8") == _written(settings)
+
+
+def _written(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, indent=2)
 
 
 def _rest(
