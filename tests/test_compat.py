@@ -15,13 +15,16 @@ from hypothesis import strategies as st
 
 from groundr1.boxes import Box
 from groundr1.data.items import Item
-from groundr1.evaluation import compat_gr, compat_lmms, compat_text, compat_vlmeval
 from groundr1.evaluation.compat import (
     COMPATIBLE,
     HEADLINES,
     NO_SCORER,
+    gr,
+    lmms,
+    measures,
     pope_counts,
     pope_scores,
+    vlmeval,
 )
 from groundr1.parsing import parse_box
 
@@ -240,7 +243,7 @@ def test_an_answer_on_which_ground_r1_crashes_is_invalid_and_says_so(benchmark, 
 
 
 def test_an_unstripped_thought_is_what_the_shared_parser_of_mme_realworld_reads():
-    assert compat_lmms.read_first_capital("<think>Ego..</think><answer>A</answer>") == "E"
+    assert lmms.read_first_capital("<think>Ego..</think><answer>A</answer>") == "E"
 
 
 @pytest.mark.parametrize(
@@ -260,7 +263,7 @@ def test_an_unstripped_thought_is_what_the_shared_parser_of_mme_realworld_reads(
     ],
 )
 def test_lmms_eval_removes_reasoning(text, expected, reason):
-    assert compat_lmms.strip_reasoning(text) == expected, reason
+    assert lmms.strip_reasoning(text) == expected, reason
 
 
 # --- agreement
@@ -468,15 +471,13 @@ PORTER = (
 
 @pytest.mark.parametrize(("word", "stem"), list(zip(PORTER[::2], PORTER[1::2], strict=True)))
 def test_stems(word, stem):
-    assert compat_text.stem(word) == stem
+    assert measures.stem(word) == stem
 
 
 def test_rouge_by_hand():
     # 3 and 4 words, 2 in common and in order, no pair in common: F 4/7, 0, 4/7.
-    assert compat_text.rouge_stemmed("dogs quickly ran", "a dog never ran") == pytest.approx(
-        (4 / 7 + 4 / 7) / 3
-    )
-    assert compat_text.rouge_stemmed("", "a dog") == 0.0
+    assert measures.rouge_stemmed("dogs quickly ran", "a dog never ran") == pytest.approx((4 / 7 + 4 / 7) / 3)
+    assert measures.rouge_stemmed("", "a dog") == 0.0
 
 
 # --- totals
@@ -526,20 +527,20 @@ def test_headlines_name_what_each_kit_quotes():
     [("USA.", "ABCD", "A"), ("A.!", "ABCD", "A"), ("", "ABCD", None), ("I choose Door", "ABCD", "D")],
 )
 def test_lmms_eval_s_shared_extractor_at_the_edges(text, letters, expected):
-    assert compat_lmms.read_choice(text, letters) == expected
+    assert lmms.read_choice(text, letters) == expected
 
 
 def test_ground_r1_s_first_answer_at_the_edges():
-    assert compat_gr.first_answer("<answer>\n A \n</answer>") == "A"
-    assert compat_gr.first_answer("</answer> B") == "</answer> B"
+    assert gr.first_answer("<answer>\n A \n</answer>") == "A"
+    assert gr.first_answer("</answer> B") == "</answer> B"
 
 
 def test_vlmevalkit_reads_no_letter_that_is_no_option():
-    assert compat_vlmeval.infer_choice("The answer is D", {"A": "left", "B": "right"}) is None
+    assert vlmeval.infer_choice("The answer is D", {"A": "left", "B": "right"}) is None
 
 
 @pytest.mark.parametrize(
-    "module", ["compat", "compat_lmms", "compat_vlmeval", "compat_gr", "compat_text", "disagreement"]
+    "module", ["compat", "compat.lmms", "compat.vlmeval", "compat.gr", "compat.measures", "disagreement"]
 )
 def test_documented_examples_hold(module):
     result = doctest.testmod(importlib.import_module(f"groundr1.evaluation.{module}"))

@@ -32,16 +32,16 @@ from judge_server import (
     serve,
 )
 
-from groundr1.evaluation import judge_texts
 from groundr1.evaluation.judge import (
     Judge,
     JudgeCacheError,
     JudgeQuestion,
     JudgeRefusedError,
     JudgeUnavailableError,
+    texts,
 )
-from groundr1.evaluation.judge_endpoint import Endpoint
-from groundr1.evaluation.judge_texts import Judgement, Reply, messages, read_prompt, read_score
+from groundr1.evaluation.judge.endpoint import Endpoint
+from groundr1.evaluation.judge.texts import Judgement, Reply, messages, read_prompt, read_score
 from groundr1.prompts import JUDGE_PROMPTS, JudgePrompt
 
 KEY = "sk-secret-0123456789abcdef"
@@ -231,7 +231,7 @@ def test_no_reply_takes_long_to_read(piece):
 
 
 def test_documented_examples_hold():
-    assert doctest.testmod(judge_texts).failed == 0
+    assert doctest.testmod(texts).failed == 0
 
 
 # What the judge is told ----------------------------------------------------------------------------------------------

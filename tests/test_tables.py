@@ -14,7 +14,6 @@ from groundr1.data.paper import paper_results
 from groundr1.diagnostics import accuracy_by_scale
 from groundr1.evaluation import score, score_rows
 from groundr1.evaluation.judge import Judgement
-from groundr1.evaluation.table_rows import ROWS
 from groundr1.evaluation.tables import (
     CAPTION,
     comparison,
@@ -24,6 +23,7 @@ from groundr1.evaluation.tables import (
     score_table,
     write_table,
 )
+from groundr1.evaluation.tables.rows import ROWS
 
 ANNOTATIONS = Path(__file__).resolve().parents[2] / "shared/data/annotations"
 

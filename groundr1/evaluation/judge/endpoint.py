@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from groundr1.evaluation.judge_texts import REFUSALS, Reply
+from groundr1.evaluation.judge.texts import REFUSALS, Reply
 
 __all__ = ["Endpoint", "JudgeRefusedError", "TryAgain"]
 

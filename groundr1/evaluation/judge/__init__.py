@@ -25,10 +25,10 @@ from typing import Any
 import httpx
 from tqdm.auto import tqdm
 
-from groundr1.evaluation.judge_asking import Asking
-from groundr1.evaluation.judge_cache import AnswerCache, JudgeCacheError, request_key
-from groundr1.evaluation.judge_endpoint import Endpoint, JudgeRefusedError
-from groundr1.evaluation.judge_texts import (
+from groundr1.evaluation.judge.asking import Asking
+from groundr1.evaluation.judge.cache import AnswerCache, JudgeCacheError, request_key
+from groundr1.evaluation.judge.endpoint import Endpoint, JudgeRefusedError
+from groundr1.evaluation.judge.texts import (
     JUDGED,
     Judgement,
     JudgeQuestion,
@@ -76,7 +76,7 @@ class Judge:
         key: bearer token; None: the environment variable OPENAI_API_KEY, or none; "": none.
         cache: file of the answers (SQLite), or the folder for one; made if need be.
         prompts: by benchmark, in place of ours: the text, or the path, of a template with the fields {question},
-            {solution} and {answer}; see `judge_texts.read_prompt`.
+            {solution} and {answer}; see `texts.read_prompt`.
         parameters: of the request, beside or in place of temperature 0 and max_tokens 128; None leaves one out.
         retries: further tries of a question.
         timeout: seconds for one answer.

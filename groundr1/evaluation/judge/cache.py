@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from groundr1.evaluation.judge_texts import JudgeQuestion, Reply
+from groundr1.evaluation.judge.texts import JudgeQuestion, Reply
 
 __all__ = ["AnswerCache", "JudgeCacheError", "request_key"]
 

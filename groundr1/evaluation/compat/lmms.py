@@ -12,7 +12,7 @@ from types import MappingProxyType
 from groundr1.boxes import Box, rescale
 from groundr1.data.items import Item
 from groundr1.evaluation.answers import Verdict
-from groundr1.evaluation.compat_common import Scorer, compared, overlapped, picture_size, scorer_of
+from groundr1.evaluation.compat.common import Scorer, compared, overlapped, picture_size, scorer_of
 
 NO_SCORER: Mapping[str, str] = MappingProxyType(
     {

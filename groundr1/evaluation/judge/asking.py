@@ -4,8 +4,8 @@ import random
 import threading
 from collections.abc import Callable
 
-from groundr1.evaluation.judge_endpoint import TryAgain
-from groundr1.evaluation.judge_texts import REFUSALS, Reply, read_score
+from groundr1.evaluation.judge.endpoint import TryAgain
+from groundr1.evaluation.judge.texts import REFUSALS, Reply, read_score
 
 __all__ = ["Asking"]
 

@@ -16,10 +16,10 @@ import pandas as pd
 
 from groundr1.bootstrap import bootstrap_interval
 from groundr1.data.paper import V2_ARMS, V3_ARMS
-from groundr1.evaluation.table_files import CAPTION as CAPTION  # one door to all tables
-from groundr1.evaluation.table_files import DASH
-from groundr1.evaluation.table_files import write_table as write_table
-from groundr1.evaluation.table_rows import ROWS, Row
+from groundr1.evaluation.tables.files import CAPTION as CAPTION  # one door to all tables
+from groundr1.evaluation.tables.files import DASH
+from groundr1.evaluation.tables.files import write_table as write_table
+from groundr1.evaluation.tables.rows import ROWS, Row
 from groundr1.storage import read_json
 
 __all__ = [

@@ -13,12 +13,12 @@ import numpy as np
 
 from groundr1.data.items import Item
 from groundr1.evaluation.answers import Verdict
-from groundr1.evaluation.compat_gr import NO_SCORER as NOT_IN_GR
-from groundr1.evaluation.compat_gr import verdict as gr_verdict
-from groundr1.evaluation.compat_lmms import NO_SCORER as NOT_IN_LMMS
-from groundr1.evaluation.compat_lmms import verdict as lmms_verdict
-from groundr1.evaluation.compat_vlmeval import NO_SCORER as NOT_IN_VLMEVAL
-from groundr1.evaluation.compat_vlmeval import verdict as vlmeval_verdict
+from groundr1.evaluation.compat.gr import NO_SCORER as NOT_IN_GR
+from groundr1.evaluation.compat.gr import verdict as gr_verdict
+from groundr1.evaluation.compat.lmms import NO_SCORER as NOT_IN_LMMS
+from groundr1.evaluation.compat.lmms import verdict as lmms_verdict
+from groundr1.evaluation.compat.vlmeval import NO_SCORER as NOT_IN_VLMEVAL
+from groundr1.evaluation.compat.vlmeval import verdict as vlmeval_verdict
 
 COMPATIBLE: Mapping[str, Callable[[str, Item, str], Verdict]] = MappingProxyType(
     {"lmms": lmms_verdict, "vlmeval": vlmeval_verdict, "gr": gr_verdict}

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from groundr1.boxes import Box
 from groundr1.data.items import Item
 from groundr1.evaluation.answers import Verdict
-from groundr1.evaluation.compat_common import Scorer, compared, overlapped, scorer_of
-from groundr1.evaluation.compat_text import rouge_stemmed, word_error_rate
+from groundr1.evaluation.compat.common import Scorer, compared, overlapped, scorer_of
+from groundr1.evaluation.compat.measures import rouge_stemmed, word_error_rate
 
 NO_SCORER: Mapping[str, str] = MappingProxyType(
     {

@@ -1,4 +1,4 @@
-"""Word error rate and stemmed ROUGE as Ground-R1's VisCoT script computes them; for `compat_gr` alone.
+"""Word error rate and stemmed ROUGE as Ground-R1's VisCoT script computes them, for `groundr1.evaluation.compat.gr`.
 
 Our own rules (`groundr1.rewards`) differ: they ignore outer punctuation, do not stem, and leave ROUGE-2 out for
 one-word solutions. ROUGE here follows the package rouge_score: words are runs of a-z and 0-9, and those longer than
