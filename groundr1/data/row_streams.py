@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from groundr1.data import row_forms
 from groundr1.data.json_array import read_array
-from groundr1.data.row_forms import WrongForm
+from groundr1.data.row_forms import WrongForm, conversation, deepeyes, plain, refcoco, viscot
 from groundr1.data.rows import BadRow, Draft, Row, read_lines
 
 __all__ = ["FORMS", "Form", "stream"]
@@ -65,11 +64,11 @@ def _parquet_rows(path: Path) -> Rows:
 
 
 FORMS: Mapping[str, Form] = {
-    "jsonl": Form(read_lines, row_forms.plain),
-    "viscot": Form(read_lines, row_forms.viscot, marker="cot_image_data"),
-    "viscot-conversations": Form(read_array, row_forms.conversation, marker="cot_image_data"),
-    "refcoco": Form(read_lines, row_forms.refcoco, frame="extents"),
-    "deepeyes": Form(_parquet_rows, row_forms.deepeyes),
+    "jsonl": Form(read_lines, plain),
+    "viscot": Form(read_lines, viscot, marker="cot_image_data"),
+    "viscot-conversations": Form(read_array, conversation, marker="cot_image_data"),
+    "refcoco": Form(read_lines, refcoco, frame="extents"),
+    "deepeyes": Form(_parquet_rows, deepeyes),
 }
 
 
@@ -95,7 +94,7 @@ def stream(
     if not 0 <= index < count:
         raise ValueError(f"shard={shard} must be (index, count) with 0 <= index < count.")
     if isinstance(source, Dataset):
-        rows, draft, stem, label = _dataset_rows(source), row_forms.plain, "row", "the data set"
+        rows, draft, stem, label = _dataset_rows(source), plain, "row", "the data set"
     else:
         if form not in FORMS:
             raise ValueError(f"form={form!r} is unknown; give one of {', '.join(FORMS)}.")
