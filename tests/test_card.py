@@ -13,7 +13,7 @@ from huggingface_hub import DatasetCard
 import groundr1
 from groundr1.data import EXAMPLE_FEATURES, Example, make_scenes
 from groundr1.data.balance import scale_distribution
-from groundr1.data.card import write_card
+from groundr1.data.card import CardSplit, write_card
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def saved(folder: Path, num: int = 7) -> Dataset:
 
 
 def card_of(folder: Path, dataset: Dataset, **changes: object) -> str:
-    arguments = {
-        "name": "Scenes",
-        "source": "generated scenes",
-        "command": "make_scenes(7, seed=0)",
-    } | changes
-    path = write_card(folder, dataset=dataset, **arguments)
+    arguments = {"name": "Scenes", "command": "make_scenes(7, seed=0)"} | changes
+    split = {"source": "generated scenes"}
+    for each in ("source", "set_aside", "drawn_from"):
+        if each in arguments:
+            split[each] = arguments.pop(each)
+    path = write_card(folder, {"train": CardSplit(dataset, **split)}, **arguments)
     assert path == folder / "README.md"
     return path.read_text(encoding="utf-8")
 
@@ -84,7 +84,7 @@ def test_the_text_has_the_numbers_of_the_data(folder: Path):
         set_aside={"box outside": 2, "picture missing": 1234},
         hashes={"questions.jsonl": "ab" * 32},
     )
-    assert "Of 1,243 rows 7 were kept and 1,236 set aside." in text
+    assert "train: of 1,243 rows 7 were kept and 1,236 set aside." in text
     assert text.index("| picture missing | 1,234 |") < text.index("| box outside | 2 |"), (
         "the most frequent first"
     )
@@ -102,7 +102,31 @@ def test_the_text_has_the_numbers_of_the_data(folder: Path):
     assert groundr1.__version__ in text
     assert card_of(folder, scenes) == card_of(folder, scenes), "the same bytes each time"
     assert "without a check" in card_of(folder, scenes)
-    assert "Of 7 rows 7 were kept and 0 set aside." in card_of(folder, scenes, set_aside={})
+    assert "train: of 7 rows 7 were kept and 0 set aside." in card_of(folder, scenes, set_aside={})
+
+
+def test_several_splits_are_one_data_set(folder: Path):
+    parts = {
+        "train": make_scenes(4, seed=0, progress=False),
+        "heldout": make_scenes(3, seed=9, progress=False),
+    }
+    for split, scenes in parts.items():
+        scenes.save_to_disk(folder / split)
+    splits = {
+        split: CardSplit(scenes, f"scenes {split}", f"{split}/*.arrow") for split, scenes in parts.items()
+    }
+    text = write_card(folder, splits, name="Two", command="-").read_text(encoding="utf-8")
+    assert "### train: 4 rows" in text and "### heldout: 3 rows" in text and "heldout: scenes heldout" in text
+    loaded = datasets.load_dataset(str(folder))
+    assert {split: part["id"][:] for split, part in loaded.items()} == {
+        split: scenes["id"][:] for split, scenes in parts.items()
+    }
+
+
+def test_rows_that_were_drawn_are_told_from_rows_that_were_kept(folder: Path):
+    """Seven rows drawn from three: with as many set aside as were kept, none of the numbers is another's."""
+    text = card_of(folder, saved(folder), set_aside={"duplicate": 3}, drawn_from=3)
+    assert "train: of 6 rows 3 were kept and 3 set aside. From those kept, 7 were drawn" in text
 
 
 def test_texts_of_a_hostile_data_set_break_neither_head_nor_tables(folder: Path):

@@ -1,9 +1,9 @@
 """The card of a data set: what is in it, what was left out and why, and how it was made, in `datasets`' own form.
 
-The YAML head of README.md tells `datasets.load_dataset` which files are the data and what their columns are; people
-read the rest.
+The YAML head of README.md tells `datasets.load_dataset` which files are the data of which split and what their columns
+are; people read the rest.
 
->>> write_card(folder, dataset=dataset, name="Mine", source="...", command="...")            # doctest: +SKIP
+>>> write_card(folder, {"train": CardSplit(dataset, "mine.jsonl")}, name="Mine", command="...")     # doctest: +SKIP
 >>> datasets.load_dataset(str(folder), split="train")                                        # doctest: +SKIP
 """
 
@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from huggingface_hub import DatasetCard, DatasetCardData  # comes with datasets
 
 from groundr1.data.balance import scale_distribution
 
-__all__ = ["write_card"]
+__all__ = ["CardSplit", "write_card"]
 
 CARD = "README.md"
 MOST_ROWS = 40  # of a table of sources; the rest is one line
@@ -37,66 +38,84 @@ SIZES = (
 LICENCE = "unknown: that of the source"
 
 
+@dataclass(frozen=True)
+class CardSplit:
+    """What the card says of a split.
+
+    Attributes:
+        dataset: its rows, in the form of `EXAMPLE_FEATURES`.
+        source: what it was made from.
+        data_files: pattern, below the card's folder, of the Arrow files that hold the rows.
+        set_aside: kind of fault -> rows that were left out for it; None where nothing was checked.
+        drawn_from: number of rows that were kept and the rows drawn from; None where all of them were taken.
+        distribution: what `balance.scale_distribution` gives for the rows, if it is known; pictures' headers are read
+            otherwise.
+    """
+
+    dataset: Dataset
+    source: str
+    data_files: str = "clean/*.arrow"
+    set_aside: Mapping[str, int] | None = None
+    drawn_from: int | None = None
+    distribution: pd.DataFrame | None = None
+
+
 def write_card(
     folder: str | Path,
+    splits: Mapping[str, CardSplit],
     *,
-    dataset: Dataset,
     name: str,
-    source: str,
     command: str,
-    set_aside: Mapping[str, int] | None = None,
-    distribution: pd.DataFrame | None = None,
     hashes: Mapping[str, str] | None = None,
     licence: str = LICENCE,
-    data_files: str = "clean/*.arrow",
 ) -> Path:
     """Write the card of a checked data set beside its files, as <folder>/README.md.
 
     Args:
         folder: holds the data files.
-        dataset: the rows that were kept, in the form of `EXAMPLE_FEATURES`.
+        splits: name -> split, such as "train".
         name: title of the card.
-        source: what it was made from.
         command: how it was made, so that somebody can make it again.
-        set_aside: kind of fault -> rows that are not in it for that reason; None where nothing was checked.
-        distribution: what `balance.scale_distribution` gives for the rows, if it is known; pictures' headers are read
-            otherwise.
         hashes: what was read -> its SHA-256, such as the annotation file; those of the data files are added.
         licence: of the pictures and questions. This kit cannot know it: the default says so.
-        data_files: pattern, below the folder, of the Arrow files that hold the rows.
 
     Returns:
         The path of the card. The same arguments give the same bytes.
 
     Raises:
-        FileNotFoundError: no file fits `data_files`.
+        FileNotFoundError: no file fits the `data_files` of a split.
     """
     folder = Path(folder)
-    paths = sorted(folder.glob(data_files))
-    if not paths:
-        raise FileNotFoundError(
-            f"There is no {data_files} in {folder}; save the data set there, then write its card."
-        )
-    table = scale_distribution(dataset) if distribution is None else distribution
+    paths = {split: sorted(folder.glob(part.data_files)) for split, part in splits.items()}
+    for split, found in paths.items():
+        if not found:
+            raise FileNotFoundError(
+                f"There is no {splits[split].data_files} in {folder}; save the data set there, then write its card."
+            )
+    origins = "\n\n".join(f"{split}: {_line(part.source)}" for split, part in splits.items())
     sections = [
         f"# {_line(name)}",
         "Questions about pictures, with the evidence annotated where the source has it. Made by groundr1"
         f" {importlib.metadata.version('groundr1')}, a kit for Ground-R1 (arXiv 2505.20272).",
-        _contents(dataset, table),
-        _kept(len(dataset), set_aside),
-        f"## How it was made\n\nFrom: {_line(source)}\n\n```\n{command.replace('```', '')}\n```",
-        _files(folder, paths, hashes or {}),
+        "## What is in it\n\n`kind` says how an answer is compared; `boxes` are corners in pixels of the upright"
+        " picture. Evidence is the hull of a row's boxes; by its share of the picture it is small (below 10 %), medium (10 to"
+        " 30 %) or large.",
+        *(_contents(split, part) for split, part in splits.items()),
+        "## What was set aside",
+        *(_kept(split, part) for split, part in splits.items()),
+        f"## How it was made\n\n{origins}\n\n```\n{command.replace('```', '')}\n```",
+        _files(folder, sum(paths.values(), []), hashes or {}),
         f"## Licence\n\n{_line(licence)}. Pictures that the rows name by path are files on the machine where this was"
         " made, and are no part of this folder.",
     ]
-    head = _head(dataset, name, data_files, sum(path.stat().st_size for path in paths))
-    card = DatasetCard(f"---\n{head.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
+    sizes = {split: sum(path.stat().st_size for path in found) for split, found in paths.items()}
+    card = DatasetCard(f"---\n{_head(splits, name, sizes).to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
     card.save(folder / CARD)
     return folder / CARD
 
 
-def _head(dataset: Dataset, name: str, data_files: str, num_bytes: int) -> DatasetCardData:
-    num = len(dataset)
+def _head(splits: Mapping[str, CardSplit], name: str, sizes: Mapping[str, int]) -> DatasetCardData:
+    num = sum(len(part.dataset) for part in splits.values())
     head = DatasetCardData(
         license="unknown",
         pretty_name=_line(name),
@@ -104,49 +123,53 @@ def _head(dataset: Dataset, name: str, data_files: str, num_bytes: int) -> Datas
         size_categories=[next((word for word, limit in SIZES if num < limit), "10M<n<100M")],
         tags=["groundr1", "visual-grounding"],
     )
-    split = SplitInfo("train", num_bytes=num_bytes, num_examples=num)
+    infos = {
+        split: SplitInfo(split, num_bytes=sizes[split], num_examples=len(part.dataset))
+        for split, part in splits.items()
+    }
     info = DatasetInfo(
-        features=dataset.features,
-        splits=SplitDict({"train": split}),
-        dataset_size=num_bytes,
-        download_size=num_bytes,
+        features=next(iter(splits.values())).dataset.features,
+        splits=SplitDict(infos),
+        dataset_size=sum(sizes.values()),
+        download_size=sum(sizes.values()),
     )
     DatasetInfosDict({"default": info}).to_dataset_card_data(head)
-    MetadataConfigs(
-        {"default": {"data_files": [{"split": "train", "path": data_files}]}}
-    ).to_dataset_card_data(head)
+    data_files = [{"split": split, "path": part.data_files} for split, part in splits.items()]
+    MetadataConfigs({"default": {"data_files": data_files}}).to_dataset_card_data(head)
     return head
 
 
-def _contents(dataset: Dataset, distribution: pd.DataFrame) -> str:
-    pairs = Counter(zip(dataset["source"], dataset["kind"], strict=True)).most_common()
+def _contents(split: str, part: CardSplit) -> str:
+    pairs = Counter(zip(part.dataset["source"], part.dataset["kind"], strict=True)).most_common()
     rows = [(source, kind, num) for (source, kind), num in pairs[:MOST_ROWS]]
     if len(pairs) > MOST_ROWS:
         rows.append((f"{len(pairs) - MOST_ROWS} others", "", sum(num for _, num in pairs[MOST_ROWS:])))
+    distribution = scale_distribution(part.dataset) if part.distribution is None else part.distribution
     scales = [
         (scale, count, "" if pd.isna(share) else f"{100 * share:.1f} %")
         for scale, count, share in distribution[["scale", "count", "share"]].itertuples(index=False)
     ]
     return "\n\n".join(
         [
-            f"## What is in it\n\n{len(dataset):,} rows. `kind` says how an answer is compared; `boxes` are corners in"
-            " pixels of the upright picture.",
+            f"### {split}: {len(part.dataset):,} rows",
             _table(("source", "kind of answer", "rows"), rows),
-            "Area of the evidence (hull of a row's boxes) as a share of the picture: small below 10 %, medium 10 to"
-            " 30 %, large above 30 %.",
             _table(("evidence", "rows", "share of the annotated"), scales),
         ]
     )
 
 
-def _kept(num: int, set_aside: Mapping[str, int] | None) -> str:
-    if set_aside is None:
-        return "## What was set aside\n\nThe rows were taken as they are, without a check."
-    left_out = sum(set_aside.values())
-    text = (
-        f"## What was set aside\n\nOf {num + left_out:,} rows {num:,} were kept and {left_out:,} set aside."
-    )
-    rows = sorted(set_aside.items(), key=lambda item: (-item[1], item[0]))
+def _kept(split: str, part: CardSplit) -> str:
+    if part.set_aside is None:
+        return f"{split}: the rows were taken as they are, without a check."
+    num_kept = len(part.dataset) if part.drawn_from is None else part.drawn_from
+    left_out = sum(part.set_aside.values())
+    text = f"{split}: of {num_kept + left_out:,} rows {num_kept:,} were kept and {left_out:,} set aside."
+    if part.drawn_from is not None:
+        text += (
+            f" From those kept, {len(part.dataset):,} were drawn by the size of their evidence, as many small as medium"
+            " and large; where a size is rare its rows may stand several times."
+        )
+    rows = sorted(part.set_aside.items(), key=lambda item: (-item[1], item[0]))
     return f"{text}\n\n{_table(('reason', 'rows'), rows)}" if rows else text
 
 
