@@ -56,7 +56,8 @@ class Limits:
         min_side: pixels of the shorter side; below it is a placeholder or a tracking pixel.
         max_side: pixels of the longer side; the longest page of Visual-CoT has 14,495.
         max_pixels: width times height, read from the header, so that a decompression bomb is refused before it is
-            decoded. Pillow refuses above twice `PIL.Image.MAX_IMAGE_PIXELS` (179 million) whatever is set here.
+            decoded. Pillow refuses above twice `PIL.Image.MAX_IMAGE_PIXELS` (179 million) whatever is set here. A
+            picture that is checked holds 4 bytes a pixel at most, for a moment twice if it is turned.
         max_bytes: of the encoded picture.
         max_aspect: longer side over shorter side; Qwen2.5-VL's processor refuses more than 200.
     """
