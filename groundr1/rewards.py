@@ -6,12 +6,12 @@ answer is compared depends on its kind; `ANSWER_KINDS` names the kind of every d
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from types import MappingProxyType
 
 from groundr1.parsing import parse_answer, parse_turn
+from groundr1.similarity import edit_distance, f_measure, longest_common, ngram_f
 
 CONTAINED = 0.6  # what an answer earns that holds the solution among other words (v2 code)
 
@@ -166,31 +166,8 @@ def _contains(answer: str, solution: str) -> float:
     inside, whole = normalise(solution), normalise(answer)
     if inside == whole:
         return 1.0
-    found = inside and re.search(rf"(?<!\w){re.escape(inside)}(?!\w)", whole)
+    found = inside in whole and re.search(rf"(?<!\w){re.escape(inside)}(?!\w)", whole)
     return CONTAINED if found else 0.0
-
-
-def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
-    """Levenshtein distance of two word sequences; a row of the table is held in bits (Myers 1999, as by Hyyrö 2003)."""
-    a, b = sorted((a, b), key=len)  # the bits of the shorter one
-    places, top, full = _places(a), 1 << len(a) >> 1, (1 << len(a)) - 1
-    distance, more, less = len(a), full, 0  # more, less: where a row of the table goes up and down
-    for word in b:
-        here = places.get(word, 0)
-        diagonal = ((here & more) + more ^ more) | here | less
-        up, down = less | (full & ~(diagonal | more)), more & diagonal
-        distance += bool(up & top) - bool(down & top)
-        up, down = up << 1 | 1, down << 1
-        more, less = full & (down | ~(diagonal | up)), full & up & diagonal
-    return distance if a else len(b)
-
-
-def _places(words: Sequence[str]) -> dict[str, int]:
-    """Word -> number whose bits are the places where it stands."""
-    places: dict[str, int] = {}
-    for place, word in enumerate(words):
-        places[word] = places.get(word, 0) | 1 << place
-    return places
 
 
 def _ocr(answer: str, solution: str) -> float:
@@ -200,31 +177,6 @@ def _ocr(answer: str, solution: str) -> float:
     # The two directions share the edits and divide by either length: the longer one gives the smaller WER.
     wer = edit_distance(answer_words, solution_words) / max(len(answer_words), len(solution_words))
     return max(0.0, 1.0 - wer)
-
-
-def f_measure(matches: int, num_answer: int, num_solution: int) -> float:
-    """Harmonic mean of precision and recall; 0.0 without a match."""
-    return 2 * matches / (num_answer + num_solution) if matches else 0.0
-
-
-def ngram_f(answer: Sequence[str], solution: Sequence[str], n: int) -> float:
-    """ROUGE-n of two word sequences: F measure of their common n-grams."""
-    grams_answer, grams_solution = (
-        Counter(zip(*(words[i:] for i in range(n)), strict=False)) for words in (answer, solution)
-    )
-    matches = (grams_answer & grams_solution).total()
-    return f_measure(matches, grams_answer.total(), grams_solution.total())
-
-
-def longest_common(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence; a row of the table is held in the bits of one number (Hyyrö 2004)."""
-    a, b = sorted((a, b), key=len, reverse=True)  # the bits of the shorter one
-    places = _places(b)
-    full = row = (1 << len(b)) - 1
-    for word in a:
-        matched = row & places.get(word, 0)
-        row = (row + matched | row - matched) & full
-    return len(b) - row.bit_count()
 
 
 def _rouge(answer: str, solution: str) -> float:
@@ -249,8 +201,8 @@ _LONGEST_NUMBER = (
 
 def _math_text(text: str) -> str:
     """What is left to compare of a mathematical answer: no mark-up, no white space, the right side of an equation."""
-    boxed = re.search(r"\\boxed\{(.*)\}", text, re.DOTALL)
-    text = boxed[1] if boxed else text
+    start, end = text.find("\\boxed{"), text.rfind("}")
+    text = text[start + len("\\boxed{") : end] if 0 <= start < end else text
     text = re.sub(r"\\[,;! ]|\\left|\\right|[$\s]", "", text).replace("\\%", "%").replace("−", "-")
     text = _LATEX_FRACTION.sub(r"\1/\2", text)
     return text.rpartition("=")[2].strip("*").rstrip(".").casefold()

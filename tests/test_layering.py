@@ -71,12 +71,12 @@ ARROWS = {
     "srpo": set(),
     "parsing": {"boxes"},
     "cropping": {"boxes"},
-    "rewards": {"parsing"},
+    "rewards": {"parsing", "similarity"},
     "data": {"boxes"},
     "diagnostics": {"boxes", "srpo", "bootstrap"},
 }
-WITHOUT_TORCH = ("boxes", "parsing", "cropping", "rewards")
-WITHOUT_A_MODEL = ("boxes", "parsing", "cropping", "rewards", "srpo", "diagnostics")
+WITHOUT_TORCH = ("boxes", "parsing", "cropping", "rewards", "similarity")
+WITHOUT_A_MODEL = (*WITHOUT_TORCH, "srpo", "diagnostics")
 
 
 def label(path: Path) -> str:

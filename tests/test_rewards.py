@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundr1.rewards import ANSWER_KINDS, answer_reward, edit_distance, format_reward, longest_common
+from groundr1.rewards import ANSWER_KINDS, answer_reward, format_reward
+from groundr1.similarity import edit_distance, longest_common
 
 KINDS = ["choice", "contains", "exact", "math", "ocr", "rouge", "yes_no"]
 BOX_TURN = "<think>there</think> <box>[1,2,30,40]</box>"

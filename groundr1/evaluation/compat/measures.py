@@ -7,7 +7,7 @@ three letters are stemmed by Porter's algorithm (Program 14(3), 1980) with the c
 
 import re
 
-from groundr1.rewards import edit_distance, f_measure, longest_common, ngram_f
+from groundr1.similarity import edit_distance, f_measure, longest_common, ngram_f
 
 
 def word_error_rate(reference: str, hypothesis: str) -> float:
