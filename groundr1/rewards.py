@@ -166,7 +166,7 @@ def _contains(answer: str, solution: str) -> float:
     inside, whole = normalise(solution), normalise(answer)
     if inside == whole:
         return 1.0
-    found = inside in whole and re.search(rf"(?<!\w){re.escape(inside)}(?!\w)", whole)
+    found = inside and inside in whole and re.search(rf"(?<!\w){re.escape(inside)}(?!\w)", whole)
     return CONTAINED if found else 0.0
 
 
