@@ -1,4 +1,4 @@
-"""How alike two sequences of words are: edits, common subsequence, common n-grams. What a word is, is the caller's to say.
+"""How alike two sequences of words are: edits, common subsequence, common n-grams. The caller says what a word is.
 
 >>> edit_distance("the red bus".split(), "a red bus stop".split()), longest_common("abcd", "xbyd")
 (2, 2)

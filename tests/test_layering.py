@@ -22,7 +22,7 @@ MAX_FUNCTION_LINES = 50  # without the docstring: nobody should save on explaini
 # A part is a module of the package, or a folder as a whole. It may import parts of the layers above its own line and of
 # no other: a new module gets its place here, as low as it can be.
 LAYERS = (
-    {"boxes", "configuration", "kv_cache", "prompts", "srpo"},
+    {"boxes", "configuration", "kv_cache", "prompts", "similarity", "srpo"},
     {
         "bootstrap",
         "figure_style",
