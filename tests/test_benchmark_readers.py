@@ -21,8 +21,8 @@ from groundr1.boxes import Box
 from groundr1.data import BENCHMARKS, Example, find_benchmarks, items_of, read_benchmark
 from groundr1.data import benchmarks as reader
 from groundr1.data.benchmarks import BENCHMARK_FEATURES
+from groundr1.data.benchmarks.files import refcoco_dataset
 from groundr1.data.paper import paper_results
-from groundr1.data.sources import refcoco_dataset
 
 SIZE = (100, 80)
 
@@ -165,7 +165,7 @@ def test_an_id_of_the_hub_is_streamed(tmp_path: Path, monkeypatch):
         asked.append((repository, config, split, streaming))
         return hub_dataset([hub_row("pope", question_id=split)], image=ImageFeature()).to_iterable_dataset()
 
-    monkeypatch.setattr("groundr1.data.sources.load_dataset", load)
+    monkeypatch.setattr("groundr1.data.benchmarks.files.load_dataset", load)
     dataset, _ = read("pope", "lmms-lab-encoder/POPE", tmp_path)
     assert dataset["id"][:] == ["popular-test"]
     dataset, _ = read("pope", "lmms-lab/POPE/random", tmp_path)
@@ -284,7 +284,7 @@ def test_a_picture_that_rows_share_is_decoded_once(tmp_path: Path, monkeypatch):
     looked = []
     real = reader.PictureStore.find.__globals__["load_image"]
     monkeypatch.setattr(
-        "groundr1.data.picture_store.load_image", lambda path: looked.append(path) or real(path)
+        "groundr1.data.benchmarks.picture_store.load_image", lambda path: looked.append(path) or real(path)
     )
     row = ROWS["mme", "jsonl"]
     path = write_jsonl(tmp_path / "MME.jsonl", row, row | {"problem_id": 8, "solution": "Yes"})

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groundr1.boxes import Box
-from groundr1.data.item_forms import split_options
-from groundr1.data.item_forms_boxes import repair
 from groundr1.data.items import BENCHMARK_NAMES, BadRow, LeftOut, items_of
+from groundr1.data.items.boxes import repair
+from groundr1.data.items.forms import split_options
 
 ANNOTATIONS = Path(__file__).resolve().parents[2] / "shared" / "data" / "annotations"
 needs_annotations = pytest.mark.skipif(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from groundr1.boxes import Box, clip
-from groundr1.data.item_forms import split_options
+from groundr1.data.items.forms import split_options
 
 __all__ = ["BOX_STATES", "answer_fault", "box_state", "judge_boxes"]
 

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from groundr1.data.example import Rejected, to_dataset
 from groundr1.data.frames import FrameTally
-from groundr1.data.item_forms_boxes import VISCOT_KINDS
+from groundr1.data.items.boxes import VISCOT_KINDS
 from groundr1.data.picture_check import DEFAULT_LIMITS
 from groundr1.data.row_forms import KINDS
 from groundr1.data.row_judge import judged

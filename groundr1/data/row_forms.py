@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from groundr1.boxes import Box
-from groundr1.data.item_forms_boxes import VISCOT_KINDS, viscot_answer, viscot_question
+from groundr1.data.items.boxes import VISCOT_KINDS, viscot_answer, viscot_question
 from groundr1.data.rows import (
     BadRow,
     Draft,

@@ -7,8 +7,8 @@ is not told to give a letter is then marked for its wording.
 
 import re
 
-from groundr1.data.item_forms import split_options
 from groundr1.data.items import Item
+from groundr1.data.items.forms import split_options
 from groundr1.prompts import QUESTIONS
 
 __all__ = ["word_question"]

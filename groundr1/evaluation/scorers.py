@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from groundr1.data.item_forms_questions import MME_PARTS, POPE_CATEGORIES
+from groundr1.data.items.questions import MME_PARTS, POPE_CATEGORIES
 from groundr1.evaluation.compat import pope_counts, pope_scores
 from groundr1.evaluation.scorer import Cells, Scorer, Scores, Sums, missing, per_cent, together
 from groundr1.evaluation.verdicts import HIT_IOU

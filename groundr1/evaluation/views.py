@@ -5,8 +5,8 @@ from pathlib import Path
 
 from transformers import ProcessorMixin
 
-from groundr1.data.benchmark_table import PAPER_MAX_PIXELS
 from groundr1.data.benchmarks import BENCHMARKS
+from groundr1.data.benchmarks.table import PAPER_MAX_PIXELS
 from groundr1.model import load_processor, prompt_set
 
 __all__ = ["fitting_batch", "processor_for"]

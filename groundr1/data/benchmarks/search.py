@@ -7,13 +7,13 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from groundr1.data.benchmark_sources import repository_name, split_files
-from groundr1.data.benchmark_table import BENCHMARKS, MARKERS, Benchmark, plain_name
-from groundr1.data.item_forms import LeftOut
+from groundr1.data.benchmarks.files import SourceRow, refcoco_dataset, rows_of_file, take_picture
+from groundr1.data.benchmarks.picture_store import PictureStore
+from groundr1.data.benchmarks.sources import repository_name, split_files
+from groundr1.data.benchmarks.table import BENCHMARKS, MARKERS, Benchmark, plain_name
 from groundr1.data.items import items_of
-from groundr1.data.picture_store import PictureStore
+from groundr1.data.items.forms import LeftOut
 from groundr1.data.rows import BadRow
-from groundr1.data.sources import SourceRow, refcoco_dataset, rows_of_file, take_picture
 
 __all__ = ["Found", "find_benchmarks"]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from groundr1.boxes import Box, clip
-from groundr1.data.item_forms import (
+from groundr1.data.items.forms import (
     Item,
     answer_of,
     known,

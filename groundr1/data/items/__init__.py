@@ -10,9 +10,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from groundr1.data.item_forms import Item, LeftOut
-from groundr1.data.item_forms_boxes import refcoco, viscot
-from groundr1.data.item_forms_questions import (
+from groundr1.data.items.boxes import refcoco, viscot
+from groundr1.data.items.forms import Item, LeftOut
+from groundr1.data.items.questions import (
     hrbench,
     mme,
     mme_realworld_lite,

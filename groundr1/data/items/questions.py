@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from groundr1.data.item_forms import (
+from groundr1.data.items.forms import (
     Item,
     LeftOut,
     answer_of,

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from groundr1.data.benchmark_table import Benchmark, HubId, plain_name
-from groundr1.data.sources import (
+from groundr1.data.benchmarks.files import (
     SourceRow,
     hub_rows,
     mapping_rows,
@@ -14,6 +13,7 @@ from groundr1.data.sources import (
     refcoco_dataset,
     rows_of_file,
 )
+from groundr1.data.benchmarks.table import Benchmark, HubId, plain_name
 
 __all__ = ["open_source", "split_files"]
 

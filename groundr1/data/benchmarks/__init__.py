@@ -18,15 +18,15 @@ from typing import Any, NamedTuple
 from datasets import Dataset, Features, IterableDataset, Value
 from tqdm.auto import tqdm
 
-from groundr1.data.benchmark_search import Found, find_benchmarks
-from groundr1.data.benchmark_sources import open_source
-from groundr1.data.benchmark_table import BENCHMARKS, MARKERS, Benchmark
+from groundr1.data.benchmarks.files import SourceRow, take_picture
+from groundr1.data.benchmarks.picture_store import PictureStore
+from groundr1.data.benchmarks.search import Found, find_benchmarks
+from groundr1.data.benchmarks.sources import open_source
+from groundr1.data.benchmarks.table import BENCHMARKS, MARKERS, Benchmark
 from groundr1.data.example import EXAMPLE_FEATURES, Rejected
-from groundr1.data.item_forms import LeftOut, picture_of, pointer_of
 from groundr1.data.items import Item, items_of
-from groundr1.data.picture_store import PictureStore
+from groundr1.data.items.forms import LeftOut, picture_of, pointer_of
 from groundr1.data.rows import BadRow, Row, log_rejected
-from groundr1.data.sources import SourceRow, take_picture
 
 __all__ = ["BENCHMARKS", "BENCHMARK_FEATURES", "Benchmark", "Found", "find_benchmarks", "read_benchmark"]
 
