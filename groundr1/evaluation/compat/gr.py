@@ -69,7 +69,7 @@ def predicted_box(item: Item, text: str) -> Box | None:
     return Box(*map(float, map(math.trunc, box_image)))
 
 
-_NUMBER = r"(-?\d+\.?\d*)"
+_NUMBER = r"(-?\d++(?:\.\d*+)?+)"  # as theirs, -?\d+\.?\d*; theirs takes long over long numbers
 _QUADRUPLE = re.compile(r"\[\s*" + r"\s*,\s*".join([_NUMBER] * 4) + r"\s*\]")
 
 

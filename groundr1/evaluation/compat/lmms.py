@@ -41,7 +41,10 @@ def strip_reasoning(text: str) -> str:
     ('A', 'A', '<think>Ego A')
     """
     for tag in ("think", "analysis"):
-        text = re.sub(rf"<{tag}>.*?</{tag}>", "", text, flags=re.DOTALL)
+        closed, end, rest = text.rpartition(
+            f"</{tag}>"
+        )  # behind it no block closes, and looking for one takes long
+        text = re.sub(rf"<{tag}>.*?</{tag}>", "", closed + end, flags=re.DOTALL) + rest
         if f"<{tag}>" not in text:
             text = text.rpartition(f"</{tag}>")[2]
     return text.strip()

@@ -96,8 +96,8 @@ def read_mme_realworld(text: str) -> str | None:
     >>> read_mme_realworld("<answer>red</answer>"), read_mme_realworld("the red one (B)")
     ('E', 'B')
     """
-    match = re.search("<answer>(.*?)</answer>", text, re.DOTALL)
-    return read_first_capital(match[1].strip().upper() if match else text)
+    answer, closed, _ = text.partition("<answer>")[2].partition("</answer>")
+    return read_first_capital(answer.strip().upper() if closed else text)
 
 
 _NUMBER = r"([-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?)"

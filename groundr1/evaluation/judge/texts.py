@@ -135,7 +135,7 @@ def read_score(benchmark: str, reply: Reply) -> Judgement:
         found = _unlabelled(text)
     if len(found) != 1:
         return Judgement(None, _why_none(found, reply), reply.text)
-    number = re.fullmatch(r"((?:[0-9]+)?\.?[0-9]+)(?:/1(?:\.0+)?)?", found[0].rstrip(".,"), re.ASCII)
+    number = re.fullmatch(r"((?:[0-9]*+\.)?+[0-9]++)(?:/1(?:\.0+)?)?", found[0].rstrip(".,"), re.ASCII)
     if number is None or float(number[1]) > 1.0:
         return Judgement(None, "no number from 0 to 1", reply.text)
     return Judgement(float(number[1]), "", reply.text)
