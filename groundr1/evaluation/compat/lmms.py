@@ -41,9 +41,8 @@ def strip_reasoning(text: str) -> str:
     ('A', 'A', '<think>Ego A')
     """
     for tag in ("think", "analysis"):
-        closed, end, rest = text.rpartition(
-            f"</{tag}>"
-        )  # behind it no block closes, and looking for one takes long
+        # Behind the last end no block closes, and looking for one there takes long.
+        closed, end, rest = text.rpartition(f"</{tag}>")
         text = re.sub(rf"<{tag}>.*?</{tag}>", "", closed + end, flags=re.DOTALL) + rest
         if f"<{tag}>" not in text:
             text = text.rpartition(f"</{tag}>")[2]
