@@ -64,7 +64,7 @@ def write_report(parts: Parts, counts: Mapping[str, Any], path: Path) -> None:
         " earlier one (near_duplicates.csv).</p>",
         "<h2>The worst</h2>",
         "<p class='note'>Orange: boxes as the row states them. Red: a box that cannot be used. Grey: the picture's"
-        " border.</p>",
+        " border. What lies farther away than another picture is not shown.</p>",
         f"<div class='worst'>{''.join(map(_figure, _worst(parts)))}</div>",
     ]
     page = (
