@@ -1,6 +1,7 @@
 """What a training run is: one frozen, validated dataclass, from a YAML file or from a notebook's
 parameters."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -24,11 +25,44 @@ RESERVED = {
 }
 
 # What `data` may hold: arguments of make_scenes, or of a reader of groundr1.data and `balance`, which samples what was
-# read uniformly over small, medium and large evidence.
+# read uniformly over small, medium and large evidence: true, or how many rows.
 DATA_OPTIONS = {
     "scenes": ("scenes", "seed", "split", "kinds", "size", "progress"),
     "path": ("path", "format", "image_root", "balance"),
 }
+
+
+def check_data(
+    data: Mapping[str, Any], *, options: Mapping[str, Sequence[str]] = DATA_OPTIONS, field: str = "data"
+) -> None:
+    """Raise ValueError unless `data` says what to draw or what to read, in options that go with it.
+
+    Args:
+        data: as the field `data` of `TrainConfig`.
+        options: "scenes" and "path" -> what may stand beside them.
+        field: name of it in messages.
+    """
+    if ("scenes" in data) == ("path" in data):
+        raise ValueError(
+            f"{field}={data!r} must hold either 'scenes' (how many to generate) or 'path' (what to read)."
+        )
+    kind = "scenes" if "scenes" in data else "path"
+    for each in data:
+        if each not in options[kind]:
+            known = ", ".join(options[kind])
+            raise ValueError(f"{field}={data!r}: {each!r} does not go with {kind!r}; known are {known}.")
+    for each in ("scenes", "seed") if kind == "scenes" else ():
+        if type(data.get(each)) is not int:
+            raise ValueError(f"{field}={data!r} needs {each!r}, a whole number, beside {kind!r}.")
+    if type(data.get("seed", 0)) is not int:
+        raise ValueError(f"{field}={data!r}: 'seed' must be a whole number.")
+    balance = data.get("balance", False)
+    if type(balance) is not bool and not (type(balance) is int and balance >= 1):
+        raise ValueError(
+            f"{field}={data!r}: 'balance' must be true or false, or how many rows to take, 1 or more."
+        )
+    if type(data.get("strict", False)) is not bool:
+        raise ValueError(f"{field}={data!r}: 'strict' must be true or false.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +138,7 @@ class TrainConfig(Configuration):
         self.check_choices(
             advantage=("srpo", "srpo-intra", "srpo-inter", "grpo"), dtype=("auto", "float32", "bfloat16")
         )
-        self._check_data()
+        check_data(self.data)
         if self.save_every % self.generations_reused_for:
             raise ValueError(
                 f"save_every={self.save_every} is not a multiple of generations_reused_for="
@@ -116,24 +150,6 @@ class TrainConfig(Configuration):
                 raise ValueError(f"trainer={{{each!r}: ...}} is set by {RESERVED[each]}; use that.")
             if each in {own.name for own in fields(self)}:
                 raise ValueError(f"{each} is a field of its own; move it from 'trainer' to the top level.")
-
-    def _check_data(self) -> None:
-        if ("scenes" in self.data) == ("path" in self.data):
-            raise ValueError(
-                f"data={self.data!r} must hold either 'scenes' (how many to generate) or 'path' (what to read)."
-            )
-        kind = "scenes" if "scenes" in self.data else "path"
-        for each in self.data:
-            if each not in DATA_OPTIONS[kind]:
-                known = ", ".join(DATA_OPTIONS[kind])
-                raise ValueError(
-                    f"data={self.data!r}: {each!r} does not go with {kind!r}; known are {known}."
-                )
-        for each in ("scenes", "seed") if kind == "scenes" else ():
-            if type(self.data.get(each)) is not int:
-                raise ValueError(f"data={self.data!r} needs {each!r}, a whole number, beside {kind!r}.")
-        if type(self.data.get("balance", False)) is not bool:
-            raise ValueError(f"data={self.data!r}: 'balance' must be true or false.")
 
     @property
     def group_size(self) -> int:

@@ -1,6 +1,7 @@
 """One experiment: data, the arms trained on it, their evaluation. What the five notebooks share, and find on disk.
 
-    runs/<name>/data/          train/ and heldout/ as saved data sets, manifest.json         notebook 01
+    runs/<name>/validated/     a validation each of train/ and heldout/, where they were read from files  notebook 01
+                data/          train/ and heldout/ as saved data sets, manifest.json, the data set card
                 grpo/, srpo/   a run folder each (`groundr1.runs`), model/ in it when trained  notebook 02
                 evaluation/    predictions of each model on the held-out questions            notebook 05
                 notebooks/     executed copies
@@ -16,73 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 from datasets import Image as ImageFeature
 from PIL import ExifTags, Image
 
 from groundr1.boxes import relative_area
 from groundr1.config import TrainConfig
 from groundr1.cropping import crop_evidence
+from groundr1.data.picture_check import to_rgb
 from groundr1.diagnostics import scale_of
 from groundr1.rollout_table import evidence_hull
-from groundr1.runs import Run, load_run, open_run
+from groundr1.runs import Run, load_run
+from groundr1.splits import load_split as load_split  # with the arms, what the later notebooks begin with
 
-__all__ = ["as_seen", "evidence_table", "load_arms", "load_split", "prepare_data", "train_arms"]
+__all__ = ["as_seen", "evidence_table", "load_arms", "load_split", "train_arms"]
 
 logger = logging.getLogger(__name__)
 
-DATA_NOTEBOOK = "notebooks/01_data_preparation.ipynb"
 TRAINING_NOTEBOOK = "notebooks/02_training.ipynb"
-
-
-def prepare_data(experiment: str | Path, sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Dataset]:
-    """Make or read each split and keep it in <experiment>/data/<split>/; what is there already is read back.
-
-    Args:
-        experiment: folder of the experiment.
-        sources: split -> what `TrainConfig.data` takes: {"scenes": count, "seed": n, ...} or {"path": file, "format":
-            "jsonl" | "viscot" | "deepeyes", "image_root": folder}.
-
-    Returns:
-        split -> dataset with EXAMPLE_FEATURES.
-
-    Raises:
-        RunExistsError: the folder holds data from other sources.
-        ValueError, FileNotFoundError: a source names no data, or a question stands in two splits.
-    """
-    # Training stands on TRL, which takes seconds to import; readers of results need none of it.
-    from groundr1.training import load_training_data
-
-    # A folder that is there is checked first, a new one is made last: sources that cannot be read leave nothing behind.
-    run = None
-    if (Path(experiment) / "data" / "manifest.json").exists():
-        run = open_run(experiment, "data", {"sources": sources})
-        if run.summary() is not None:
-            return {split: load_split(experiment, split) for split in sources}
-    splits = {}
-    for split, source in sources.items():
-        config = TrainConfig(name=split, data=dict(source), prompts_per_step=1)
-        splits[split] = load_training_data(config)
-    _refuse_shared_questions(splits)
-    run = run or open_run(experiment, "data", {"sources": sources})
-    for split, dataset in splits.items():
-        dataset.save_to_disk(run.path / split)
-    run.finish({split: len(dataset) for split, dataset in splits.items()})
-    return {split: load_split(experiment, split) for split in sources}
-
-
-def load_split(experiment: str | Path, split: str) -> Dataset:
-    """The data set that notebook 01 saved for a split.
-
-    Raises FileNotFoundError, saying what to run, when it is not there or was not written to its end.
-    """
-    run = Run(Path(experiment) / "data")
-    if not (run.path / split).is_dir() or run.summary() is None:
-        raise FileNotFoundError(
-            f"{experiment} holds no complete data ({split!r} is wanted). Run {DATA_NOTEBOOK} first, with the same"
-            " `runs` and `name`."
-        )
-    return load_from_disk(str(run.path / split))
 
 
 def train_arms(experiment: str | Path, arms: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Run]:
@@ -162,7 +114,7 @@ def as_seen(example: Mapping[str, Any], processor: Any, *, crop: bool = False) -
         processor: of the model, as `load_processor` gives it.
         crop: the crop of the annotated evidence in place of the whole picture, at the size that the model sees it.
     """
-    image = example["image"].convert("RGB")
+    image = to_rgb(example["image"])
     hull = evidence_hull(example["boxes"]) if crop else None
     shown = image if hull is None else crop_evidence(image, hull).image
     _, height, width = processor.image_processor(images=[shown], return_tensors="pt")["image_grid_thw"][
@@ -175,14 +127,3 @@ def as_seen(example: Mapping[str, Any], processor: Any, *, crop: bool = False) -
 
 def _label(arm: str) -> str:
     return arm.upper()
-
-
-def _refuse_shared_questions(splits: Mapping[str, Dataset]) -> None:
-    owner: dict[str, str] = {}
-    for split, dataset in splits.items():
-        for each in dataset["id"]:
-            if owner.setdefault(each, split) != split:
-                raise ValueError(
-                    f"The question {each!r} stands in both {owner[each]!r} and {split!r}, so that held-out accuracy"
-                    " would measure memory. Give the splits different seeds or files."
-                )

@@ -37,6 +37,7 @@ from groundr1.figure_style import save_figure as save_figure
 from groundr1.gallery import plot_gallery as plot_gallery
 from groundr1.picture_figures import plot_scenes as plot_scenes
 from groundr1.picture_figures import plot_trajectory as plot_trajectory
+from groundr1.picture_figures import plot_worst as plot_worst
 
 # metrics.csv column -> panel title; the order is that of the paper's figure.
 TRAINING_PANELS: Mapping[str, str] = {
@@ -149,17 +150,21 @@ def plot_scale_bias(
 
 
 def plot_area_distribution(
-    scene_areas: Mapping[str, Sequence[float]], viscot_quantiles: Mapping[str, Sequence[float]]
+    scene_areas: Mapping[str, Sequence[float]],
+    viscot_quantiles: Mapping[str, Sequence[float]],
+    *,
+    label: str = "generated scenes",
 ) -> Figure:
-    """How large the evidence is: generated scenes beside the sets of Visual-CoT, on a logarithmic axis.
+    """How large the evidence is: generated scenes, or other data, beside the sets of Visual-CoT, on a logarithmic axis.
 
     No counterpart in the paper: our choice, to show that the generated world has the evidence sizes of the
     real one.
 
     Args:
-        scene_areas: kind of scene -> relative areas of its evidence, fractions in (0, 1].
+        scene_areas: kind of scene, or set -> relative areas of its evidence, fractions in (0, 1].
         viscot_quantiles: Visual-CoT set -> its quantiles at evenly spaced levels from 0 to 1, as
             `data.load_area_quantiles` returns them.
+        label: what the data in `scene_areas` are.
 
     Returns:
         A figure: dot the median, thick line the middle half, thin line 5 % to 95 %. `table` has the columns
@@ -171,9 +176,11 @@ def plot_area_distribution(
         known = np.linspace(0.0, 1.0, len(quantiles))
         rows.append(["Visual-CoT", name, *np.interp(levels, known, np.asarray(quantiles, dtype=float))])
     for name, areas in scene_areas.items():
-        rows.append(["generated scenes", name, *np.quantile(np.asarray(areas, dtype=float), levels)])
+        rows.append([label, name, *np.quantile(np.asarray(areas, dtype=float), levels)])
     drawn = pd.DataFrame(rows, columns=["group", "name", "q05", "q25", "q50", "q75", "q95"])
-    drawn = drawn.sort_values(["group", "q50"], ascending=[False, True], ignore_index=True)
+    drawn = drawn.sort_values(
+        ["group", "q50"], key=lambda it: it == "Visual-CoT" if it.name == "group" else it, ignore_index=True
+    )
     with in_style():
         figure = new_figure(0.9 + 0.2 * (len(drawn) + 1))
         axes = figure.subplots()
@@ -190,7 +197,7 @@ def plot_area_distribution(
         axes.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1.0], ["0.01 %", "0.1 %", "1 %", "10 %", "100 %"])
         axes.grid(False)
         axes.tick_params(axis="y", length=0)
-        shown = {"generated scenes": colours_of(["SRPO"])["SRPO"], "Visual-CoT (150 rows a set)": MUTED}
+        shown = {label: colours_of(["SRPO"])["SRPO"], "Visual-CoT (150 rows a set)": MUTED}
         handles = [Line2D([], [], color=colour, linewidth=4.5) for colour in shown.values()]
         legend_above(figure, handles, list(shown))
     return finish(figure, drawn)

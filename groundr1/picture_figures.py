@@ -4,6 +4,7 @@
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
 from groundr1.boxes import Box, relative_area
+from groundr1.data.ledger import Parts
+from groundr1.data.picture_check import to_rgb
+from groundr1.data.validation_report import BAD, STATED, drawn_row, worst_rows
 from groundr1.diagnostics import scale_of
 from groundr1.figure_style import (
     INK,
@@ -65,6 +69,40 @@ def plot_scenes(examples: Sequence[Any], *, columns: int = 4) -> Figure:
         handles = [Patch(facecolor="none", edgecolor=SCALE_COLOURS[scale], linewidth=1.8) for scale in scales]
         legend_above(figure, handles, [f"{scale} evidence" for scale in scales])
     return finish(figure, drawn.drop(columns="scale"))
+
+
+def plot_worst(folder: str | Path, *, num: int = 10, columns: int = 5) -> Figure:
+    """Rows of a validation that are worst, with their boxes, what is wrong and where they stand.
+
+    No counterpart in the paper: our choice, because a table of reasons does not show what a wrong frame looks like.
+
+    Args:
+        folder: of the validation (`Validation.folder`).
+        num: rows to draw: of each kind of fault, the rarest first, those with boxes farthest outside.
+        columns: rows of the data beside each other.
+
+    Returns:
+        A figure; `table` has the columns file, line, id, source, kind, reason.
+
+    Raises:
+        ValueError: nothing is wrong with any row.
+    """
+    rows = worst_rows(Parts(Path(folder)))[:num]
+    if not rows:
+        raise ValueError(f"Nothing is wrong with the rows of {folder}; there is nothing to draw.")
+    columns = min(columns, len(rows))
+    with in_style():
+        figure = new_figure(-(-len(rows) // columns) * 2.3 + 0.3, width=max(1.9 * columns, 4.8))
+        panels = figure.subplots(-(-len(rows) // columns), columns, squeeze=False).flat
+        for number, axes in enumerate(panels):
+            if number >= len(rows):
+                axes.set_axis_off()
+                continue
+            _draw_worst(axes, rows[number])
+        handles = [Patch(facecolor="none", edgecolor=colour, linewidth=1.8) for colour in (STATED, BAD)]
+        legend_above(figure, handles, ["box as stated", "box that cannot be used"])
+    names = ["file", "line", "id", "source", "kind", "reason"]
+    return finish(figure, pd.DataFrame(rows)[names])
 
 
 def plot_trajectory(example: Any, trajectory: Any, *, title: str | None = None) -> Figure:
@@ -136,11 +174,25 @@ def _draw_example(axes: Axes, example: Any) -> list[dict[str, Any]]:
     return records or [{**about, **dict.fromkeys(("x1", "y1", "x2", "y2", "relative_area", "scale"))}]
 
 
+def _draw_worst(axes: Axes, row: Mapping[str, Any]) -> None:
+    picture = drawn_row(row)
+    if picture is None:
+        axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], aspect="equal", anchor="N")
+        axes.text(0.5, 0.5, "no picture", ha="center", va="center", color=MUTED)
+    else:
+        _show(axes, picture)
+    axes.set_title(row["kind"], fontsize=8.5)
+    # The name of a picture says enough; the path before it is the same for all.
+    reason = (row["reason"] or "cut to the picture").replace(row["image"] or "\0", Path(row["image"]).name)
+    lines = [f"line {row['line']}", *textwrap.wrap(reason, 34, max_lines=4, placeholder=" …")]
+    axes.set_xlabel("\n".join(lines + [" "] * (5 - len(lines))).replace("$", r"\$"), fontsize=7, labelpad=3)
+
+
 def _show(axes: Axes, image: Image.Image, *, region: Box | None = None, anchor: str = "N") -> None:
     """Show a picture, or the pixels that `region` (image frame) touches; the axes are in the image frame."""
     x1, y1, x2, y2 = region or Box(0.0, 0.0, *map(float, image.size))
     pixels = (math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2))
-    shown = image.crop(pixels).convert("RGB")
+    shown = to_rgb(image.crop(pixels))
     # More would not be seen, and a page of 8K pictures would take gigabytes.
     shown.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
     left, top, right, bottom = pixels

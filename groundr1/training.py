@@ -4,13 +4,13 @@ model."""
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
 import torch
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 from datasets import Image as ImageFeature
 from peft import PeftModel
 from tqdm.auto import tqdm
@@ -18,8 +18,11 @@ from transformers import PrinterCallback, ProcessorMixin, TrainerCallback
 from transformers.integrations import unset_hf_deepspeed_config
 
 from groundr1.config import TrainConfig
-from groundr1.data import make_scenes, read_deepeyes, read_jsonl, read_viscot
+from groundr1.data import make_scenes
 from groundr1.data.balance import balance_by_scale
+from groundr1.data.collect import open_saved
+from groundr1.data.readers import read_form
+from groundr1.data.row_streams import FORMS
 from groundr1.model import load_model
 from groundr1.runs import Run
 from groundr1.srpo_config import SRPOConfig
@@ -29,12 +32,6 @@ logger = logging.getLogger(__name__)
 
 # Fields that say where a run lies and what is kept of it, and do not move its numbers.
 NOT_PARAMETERS = ("name", "runs", "save_every", "keep_checkpoints", "report_to")
-
-READERS: Mapping[str, Callable[..., tuple[Dataset, list]]] = {
-    "jsonl": read_jsonl,
-    "viscot": read_viscot,
-    "deepeyes": read_deepeyes,
-}
 
 # metrics.csv begins with these, in this order; TRL's other metrics follow.
 FIRST_COLUMNS = (
@@ -58,6 +55,10 @@ def parameters_of(config: TrainConfig) -> dict[str, Any]:
 def load_training_data(config: TrainConfig) -> Dataset:
     """The data set of a run.
 
+    A file is read into memory, row by row under the rules of `groundr1.data.validate` but those that need more than a
+    row at a time (the same question twice, another split), and nothing is written: each process of a run reads it by
+    itself, and a slip shows in a moment. Large files are validated first, and the folder given in their place.
+
     Raises FileNotFoundError or ValueError when `config.data` does not name one, or it holds fewer rows than a
     step needs.
     """
@@ -67,7 +68,9 @@ def load_training_data(config: TrainConfig) -> Dataset:
     else:
         balance = options.pop("balance", False)
         dataset = _read(Path(options.pop("path")), options.pop("format", "jsonl"), options)
-        dataset = balance_by_scale(dataset, seed=config.seed) if balance else dataset
+        if balance:
+            num = None if balance is True else balance
+            dataset = balance_by_scale(dataset, num=num, seed=config.seed)
     if len(dataset) < config.prompts_per_step:
         raise ValueError(
             f"data={config.data!r} has {len(dataset)} usable rows, fewer than prompts_per_step="
@@ -78,19 +81,16 @@ def load_training_data(config: TrainConfig) -> Dataset:
 
 def _read(path: Path, form: str, options: Mapping[str, Any]) -> Dataset:
     if path.is_dir() and not options:
-        return load_from_disk(str(path))
+        return open_saved(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no data set at {path}; mend 'path' in the field 'data'.")
-    if form not in READERS:
-        raise ValueError(f"data: format={form!r} is none of {', '.join(READERS)}.")
+    if form not in FORMS:
+        raise ValueError(f"data: format={form!r} is none of {', '.join(FORMS)}.")
     if form != "deepeyes" and "image_root" not in options:
         raise ValueError(
             f"data: the pictures of {path} need an 'image_root', the folder that their paths start from."
         )
-    dataset, rejected = READERS[form](path, **options)
-    if rejected:
-        logger.warning("%d rows of %s are left out; the first: %s", len(rejected), path, rejected[0])
-    return dataset
+    return read_form(path, form, **options)[0]  # what is set aside, it logs
 
 
 def with_encoded_pictures(dataset: Any) -> Any:

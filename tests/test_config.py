@@ -36,7 +36,8 @@ CASES = [
     ({"data": {"scenes": 3}}, "needs 'seed', a whole number"),
     ({"data": {"scenes": "ten", "seed": 1}}, "needs 'scenes', a whole number"),
     ({"data": {"path": "x", "seed": 1}}, "'seed' does not go with 'path'"),
-    ({"data": {"path": "x", "balance": "yes"}}, "'balance' must be true or false"),
+    ({"data": {"path": "x", "balance": "yes"}}, "'balance' must be true or false, or how many rows"),
+    ({"data": {"path": "x", "balance": 0}}, "'balance' must be true or false, or how many rows"),
     ({"data": {"scenes": 3, "seed": 1, "balance": True}}, "'balance' does not go with 'scenes'"),
 ]
 

@@ -1,4 +1,4 @@
-"""What the notebooks share: data made once, errors that say which notebook to run, evidence tables, views."""
+"""What the notebooks share: arms, errors that say which notebook to run, evidence tables, views."""
 
 import numpy as np
 import pandas as pd
@@ -9,44 +9,14 @@ from small_model import processor
 from groundr1 import experiment
 from groundr1.data import make_scenes
 from groundr1.data.example import to_dataset
-from groundr1.experiment import as_seen, evidence_table, load_arms, load_split, prepare_data, train_arms
-from groundr1.runs import Run, RunExistsError, open_run
+from groundr1.experiment import as_seen, evidence_table, load_arms, load_split, train_arms
+from groundr1.runs import Run, open_run
+from groundr1.splits import prepare_data
 
 SOURCES = {
     "train": {"scenes": 6, "seed": 1, "progress": False},
     "heldout": {"scenes": 3, "seed": 1, "split": "heldout", "progress": False},
 }
-
-
-def test_data_is_made_once_and_read_back(tmp_path, monkeypatch):
-    made = prepare_data(tmp_path, SOURCES)
-    assert {split: len(dataset) for split, dataset in made.items()} == {"train": 6, "heldout": 3}
-    monkeypatch.setattr("groundr1.training.make_scenes", None)  # drawing again would fail
-    again = prepare_data(tmp_path, SOURCES)
-    assert again["train"]["id"] == made["train"]["id"]
-    assert load_split(tmp_path, "heldout")[0]["image"].size == (448, 448)
-
-
-def test_data_cut_short_is_made_again(tmp_path):
-    prepare_data(tmp_path, SOURCES)
-    (tmp_path / "data" / "summary.json").unlink()
-    with pytest.raises(FileNotFoundError, match="01_data_preparation"):
-        load_split(tmp_path, "train")
-    assert len(prepare_data(tmp_path, SOURCES)["train"]) == 6
-
-
-def test_other_sources_are_refused_and_nothing_is_overwritten(tmp_path):
-    prepare_data(tmp_path, SOURCES)
-    with pytest.raises(RunExistsError, match="sources"):
-        prepare_data(tmp_path, {**SOURCES, "train": {"scenes": 9, "seed": 1, "progress": False}})
-    assert len(load_split(tmp_path, "train")) == 6
-
-
-def test_a_question_in_both_splits_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="stands in both 'train' and 'heldout'"):
-        prepare_data(tmp_path, {"train": SOURCES["train"], "heldout": SOURCES["train"]})
-    with pytest.raises(FileNotFoundError):
-        load_split(tmp_path, "train")
 
 
 def test_missing_pieces_name_the_notebook_to_run(tmp_path):
@@ -128,6 +98,13 @@ def test_the_view_has_the_size_the_processor_gives_it():
     assert example["boxes"], "the example itself is not changed"
 
 
-def test_the_notebooks_named_in_errors_are_there():
+def test_a_view_of_a_16_bit_picture_is_not_white():
+    """Pillow's own conversion cuts 16 bits off at 255."""
+    picture = Image.fromarray(np.full((112, 112), 30_000, dtype=np.uint16))
+    view = as_seen({"id": "1", "image": picture, "question": "?", "boxes": []}, processor())["image"]
+    assert view.getpixel((50, 50)) == (116, 116, 116)
+
+
+def test_the_notebook_named_in_errors_is_there():
     root = experiment.Path(experiment.__file__).resolve().parents[1]
-    assert (root / experiment.DATA_NOTEBOOK).is_file() and (root / experiment.TRAINING_NOTEBOOK).is_file()
+    assert (root / experiment.TRAINING_NOTEBOOK).is_file()

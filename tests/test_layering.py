@@ -59,7 +59,7 @@ LAYERS = (
         "srpo_config",
         "vllm_session",
     },
-    {"bias_signs", "dry_run", "evaluation", "gallery", "pretrain", "training"},
+    {"bias_signs", "dry_run", "evaluation", "gallery", "pretrain", "splits", "training"},
     {"figures", "srpo_trainer", "viewer"},
     {"trainer"},
     {"evaluate", "experiment", "train"},

@@ -10,6 +10,13 @@ import pandas as pd
 import papermill
 import pytest
 from small_benchmarks import LABELS, write_data_root
+from small_training_set import (
+    HELDOUT_FAULTS,
+    NUM_HELDOUT,
+    NUM_TRAIN,
+    TRAIN_FAULTS,
+    write_training_set,
+)
 
 from groundr1.notebooks import recorded, run_notebook
 from groundr1.parameters import notebook_parameters
@@ -163,6 +170,35 @@ def test_runs_with_smoke_parameters_and_records_results(path: Path, workplace: P
         output for cell in code_cells(executed) for output in cell.outputs if output.output_type == "stream"
     ]
     assert not [stream.text for stream in streams if "Traceback" in stream.text]
+
+
+@pytest.mark.notebooks
+def test_01_takes_a_training_set_from_its_files(tmp_path: Path):
+    """Rows in the form of Visual-CoT, some of them bad: all are accounted for, and the scales balanced."""
+    sources = write_training_set(tmp_path / "files")
+    parameters = {
+        "runs": str(tmp_path / "runs"),
+        "figures": str(tmp_path / "figures"),
+        "train_data": sources["train"] | {"balance": True},
+        "heldout_data": sources["heldout"],
+        "num_shown": 3,
+    }
+    executed = run_notebook(ROOT / "notebooks/01_data_preparation.ipynb", tmp_path / "executed", parameters)
+    results = recorded(executed)
+    kept, faults = results["kept"], results["set_aside"]
+    assert kept.loc["train", ["read", "set aside", "in another split", "kept", "look alike", "used"]].tolist() == [
+        NUM_TRAIN + 10, 10, 2, NUM_TRAIN, 1, 12,
+    ]  # fmt: skip
+    assert kept.loc["heldout", ["read", "set aside", "used"]].tolist() == [NUM_HELDOUT + 1, 1, NUM_HELDOUT]
+    assert faults["train"].loc[list(TRAIN_FAULTS)].to_dict() == TRAIN_FAULTS
+    assert faults["heldout"].loc[list(HELDOUT_FAULTS)].to_dict() == HELDOUT_FAULTS
+    assert results["num_train"] == 12 and results["share_small_train"] == pytest.approx(1 / 3)
+    after = pd.read_csv(tmp_path / "figures/scales_train.csv").query("data == 'after'")
+    assert after["count"].tolist() == [4, 4, 4, 0]
+    worst = pd.read_csv(tmp_path / "figures/worst_train.csv")
+    assert "box outside" in set(worst["kind"]) and (tmp_path / "figures/worst_heldout.png").is_file()
+    assert (tmp_path / "runs/default/validated/train/report.html").is_file()
+    assert "From those kept, 12 were drawn" in (tmp_path / "runs/default/data/README.md").read_text()
 
 
 @pytest.mark.notebooks

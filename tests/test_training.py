@@ -60,6 +60,7 @@ def test_data_are_balanced_by_scale_when_asked(tmp_path: Path) -> None:
     assert load_training_data(config(data=data))["id"][:] == balanced["id"][:], "resuming sees the same rows"
     assert load_training_data(config(data=data, seed=5))["id"][:] != balanced["id"][:]
     assert len(load_training_data(config(data={**data, "balance": False}))) == 60
+    assert len(load_training_data(config(data={**data, "balance": 100}))) == 100, "rare scales repeat"
 
 
 # micro_batch_size, processes -> trajectories a forward, forwards a step; a step has 8 * 8 = 64 trajectories.

@@ -98,8 +98,8 @@ def write_card(
         "Questions about pictures, with the evidence annotated where the source has it. Made by groundr1"
         f" {importlib.metadata.version('groundr1')}, a kit for Ground-R1 (arXiv 2505.20272).",
         "## What is in it\n\n`kind` says how an answer is compared; `boxes` are corners in pixels of the upright"
-        " picture. Evidence is the hull of a row's boxes; by its share of the picture it is small (below 10 %), medium (10 to"
-        " 30 %) or large.",
+        " picture. Evidence is the hull of a row's boxes; by its share of the picture it is small (below 10 %), medium"
+        " (10 to 30 %) or large.",
         *(_contents(split, part) for split, part in splits.items()),
         "## What was set aside",
         *(_kept(split, part) for split, part in splits.items()),

@@ -17,7 +17,7 @@ from groundr1.data.checks import BOX_STATES
 from groundr1.data.ledger import Parts, replaced
 from groundr1.data.picture_check import BadPicture, open_upright, to_rgb
 
-__all__ = ["write_report"]
+__all__ = ["BAD", "STATED", "drawn_row", "worst_rows", "write_report"]
 
 SIDE = 280  # pixels of an embedded picture
 OF_A_KIND, IN_ALL = 3, 15  # rows that are shown
@@ -65,7 +65,7 @@ def write_report(parts: Parts, counts: Mapping[str, Any], path: Path) -> None:
         "<h2>The worst</h2>",
         "<p class='note'>Orange: boxes as the row states them. Red: a box that cannot be used. Grey: the picture's"
         " border. What lies farther away than another picture is not shown.</p>",
-        f"<div class='worst'>{''.join(map(_figure, _worst(parts)))}</div>",
+        f"<div class='worst'>{''.join(map(_figure, worst_rows(parts)))}</div>",
     ]
     page = (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
@@ -109,8 +109,12 @@ def _boxes(counts: Mapping[str, Any]) -> list[list[Any]]:
     ]
 
 
-def _worst(parts: Parts) -> list[dict[str, Any]]:
-    """Up to three rows of each kind of fault, those with boxes farthest outside first, the rarest kinds first."""
+def worst_rows(parts: Parts) -> list[dict[str, Any]]:
+    """Up to three rows of each kind of fault, those with boxes farthest outside first, the rarest kinds first.
+
+    Returns:
+        Lines of the ledger, each with its "kind": the fault, or the state of a box that was cut.
+    """
     kinds: dict[str, list[tuple[float, int, dict[str, Any]]]] = {}
     numbers: dict[str, int] = {}
     for number, record in enumerate(parts.records()):
@@ -141,16 +145,16 @@ def _farthest(record: Mapping[str, Any]) -> float:
 def _figure(record: Mapping[str, Any]) -> str:
     place = html.escape(f"{record['file']}, line {record['line']}, {record['source']} {record['id']}")
     said = html.escape(record["reason"] or record["notes"] or "cut to the picture")
-    drawn = _drawn(record)
-    picture = f"<img alt='' src='data:image/jpeg;base64,{drawn}'>" if drawn else ""
+    drawn = drawn_row(record)
+    picture = "" if drawn is None else f"<img alt='' src='data:image/jpeg;base64,{_jpeg(drawn)}'>"
     return (
         f"<figure>{picture}<figcaption><span class='fault'>{html.escape(record['kind'])}</span> {place}<br>{said}"
         "</figcaption></figure>"
     )
 
 
-def _drawn(record: Mapping[str, Any]) -> str | None:
-    """The picture with its boxes, JPEG in base64; None where there is none on disk that can be opened."""
+def drawn_row(record: Mapping[str, Any]) -> Image.Image | None:
+    """The picture of one of `worst_rows` with its boxes; None where there is none on disk that can be opened."""
     if not record["image"] or record["sha256"] is None:
         return None
     try:
@@ -172,8 +176,12 @@ def _drawn(record: Mapping[str, Any]) -> str | None:
         ys = [(value - top) * scale for value in sorted((y1, y2))]
         corners = (xs[0], ys[0], xs[1], ys[1])
         draw.rectangle([min(max(value, -9), 2 * SIDE) for value in corners], outline=colour, width=2)
+    return canvas
+
+
+def _jpeg(picture: Image.Image) -> str:
     stream = io.BytesIO()
-    canvas.save(stream, "JPEG", quality=80)
+    picture.save(stream, "JPEG", quality=80)
     return base64.b64encode(stream.getvalue()).decode()
 
 

@@ -1,0 +1,213 @@
+"""A split of an experiment from what its user names: scenes to draw, or files to check, with options in plain values.
+
+>>> train = collect({"path": "train_33k.jsonl", "format": "viscot", "image_root": "cot", "balance": True},
+...                 "runs/mine/validated/train", against=["runs/mine/validated/heldout"])    # doctest: +SKIP
+>>> train.checked.counts["faults"], len(train.dataset)                                       # doctest: +SKIP
+
+Options of a file: "path" (a file, a list of files, or the folder of a saved data set or of a validation), "format" (one
+of `row_streams.FORMS`, "jsonl" if left out), "image_root", "archive" (zip or tar with the pictures, unpacked as the
+image root unless that is there), "strict" (stop at the first bad row), "shard" ([i, n]: every n-th row, beginning with
+row i), "balance" (true, or how many rows: `balance_by_scale`) and "seed" (of the balance). Options of scenes are those
+of `make_scenes`.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from datasets import Dataset, load_from_disk
+
+from groundr1.data.archives import unpack
+from groundr1.data.balance import balance_by_scale, evidence_areas, scale_distribution
+from groundr1.data.card import CardSplit
+from groundr1.data.example import EXAMPLE_FEATURES
+from groundr1.data.row_streams import FORMS
+from groundr1.data.scenes import make_scenes
+from groundr1.data.validation import Validation, load_validation, validate
+from groundr1.data.validation_summary import SUMMARY_FILE
+
+__all__ = ["Split", "card_split", "check_places", "collect", "file_hashes", "open_saved", "save_rows"]
+
+logger = logging.getLogger(__name__)
+
+Source = Mapping[str, Any]
+
+BATCH = 32  # rows written at once: they may hold pictures
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a split, and where they come from.
+
+    Attributes:
+        dataset: the rows to use, `EXAMPLE_FEATURES`.
+        before, after: `scale_distribution` of the rows that can be used, and of those that are.
+        checked: the validation; None of scenes.
+    """
+
+    dataset: Dataset
+    before: pd.DataFrame
+    after: pd.DataFrame
+    checked: Validation | None = None
+
+
+def check_places(source: Source, root: Path = Path()) -> None:
+    """Raise FileNotFoundError or ValueError for what would stop `collect` before it has read a row."""
+    if "scenes" in source:
+        return
+    form = source.get("format", "jsonl")
+    if form not in FORMS:
+        raise ValueError(f"format={form!r} is none of {', '.join(FORMS)}.")
+    paths, image_root, archive = _paths(source, root), source.get("image_root"), source.get("archive")
+    if len(paths) > 1 and any(path.is_dir() for path in paths):
+        raise ValueError(f"path={source['path']!r} holds a folder among several; give files, or one folder.")
+    for path in paths if archive is None else [*paths, root / archive]:
+        if not path.exists():
+            raise FileNotFoundError(f"There is no {path}; download it, or correct the path.")
+    if image_root is None and (archive is not None or (form != "deepeyes" and not paths[0].is_dir())):
+        raise ValueError(
+            f"The pictures of {paths[0]} need an 'image_root', the folder that their paths start from."
+        )
+    if image_root is not None and archive is None and not (root / image_root).is_dir():
+        raise FileNotFoundError(
+            f"There is no image folder {root / image_root}; download the pictures, or correct the path."
+        )
+
+
+def collect(
+    source: Source, folder: str | Path, *, against: Sequence[str | Path] = (), root: Path = Path()
+) -> Split:
+    """Draw scenes, or check the rows of files; then balance them by scale if that is asked for.
+
+    A check that was killed goes on where it was, and a finished one of unchanged files is opened.
+
+    Args:
+        source: {"scenes": count, "seed": n, ...} or {"path": file, ...}, as this module's docstring has it.
+        folder: of the validation; scenes need none.
+        against: validations of other splits, whose rows are set aside here.
+        root: where relative paths start.
+
+    Raises:
+        FileNotFoundError, ValueError: the source cannot be read, or no row of it can be used.
+        InvalidRow: a bad row, with "strict".
+        BadArchive: the archive is damaged or not to be trusted.
+    """
+    check_places(source, root)
+    if "scenes" in source:
+        options = dict(source)
+        checked, rows = None, make_scenes(options.pop("scenes"), **options)
+    else:
+        checked = _checked(source, Path(folder), against, root)
+        rows = checked.dataset
+    if not len(rows):
+        seen = "" if checked is None else f" The report says why: {checked.report}"
+        raise ValueError(f"{dict(source)!r} has no row that can be used.{seen}")
+    areas = evidence_areas(rows)
+    before = scale_distribution(rows, areas=areas)
+    balance = source.get("balance", False)
+    if balance is False:
+        return Split(rows, before, before, checked)
+    num = None if balance is True else balance
+    drawn = balance_by_scale(rows, num=num, seed=source.get("seed", 0), areas=areas)
+    return Split(drawn, before, scale_distribution(drawn), checked)
+
+
+def open_saved(folder: Path) -> Dataset:
+    """The data set in a folder that `Dataset.save_to_disk`, `save_rows` or `validate` has filled.
+
+    Raises:
+        ValueError: it holds several data sets. FileNotFoundError: it holds none.
+    """
+    if (folder / SUMMARY_FILE).is_file() and (folder / "clean").is_dir():
+        return load_validation(folder).dataset
+    saved = load_from_disk(str(folder))
+    if not isinstance(saved, Dataset):
+        raise ValueError(f"{folder} holds the data sets {', '.join(saved)}; give the folder of one of them.")
+    return saved
+
+
+def save_rows(dataset: Dataset, folder: Path) -> None:
+    """Save rows as `Dataset.save_to_disk` does, for `datasets.load_from_disk`; but pictures that are files stay files.
+
+    `save_to_disk` would copy each of them into the folder.
+
+    Args:
+        dataset: rows with `EXAMPLE_FEATURES`.
+        folder: to write to; what is in it is deleted.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with pa.ipc.new_stream(str(folder / "data.arrow"), EXAMPLE_FEATURES.arrow_schema) as stream:
+        for table in dataset.with_format("arrow").iter(batch_size=BATCH):
+            stream.write_table(table)
+    dataset.info.write_to_directory(str(folder))
+    state = {
+        "_data_files": [{"filename": "data.arrow"}],
+        "_fingerprint": dataset._fingerprint,
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+
+
+def card_split(source: Source, split: Split, data_files: str) -> CardSplit:
+    """What the data set card says of a split."""
+    distribution, is_drawn = split.after, bool(source.get("balance", False))
+    if split.checked is None:
+        options = {name: value for name, value in source.items() if name != "progress"}
+        return CardSplit(split.dataset, f"generated scenes, {options}", data_files, distribution=distribution)
+    where = f", pictures below {source['image_root']}" if "image_root" in source else ""
+    read = ", ".join(map(str, _paths(source, Path())))
+    return CardSplit(
+        split.dataset,
+        f"{read} (format {source.get('format', 'jsonl')}{where})",
+        data_files,
+        split.checked.counts["faults"],
+        split.checked.counts["clean"] if is_drawn else None,
+        distribution,
+    )
+
+
+def file_hashes(source: Source, root: Path = Path()) -> dict[str, str]:
+    """SHA-256 of each file that a source names, by the path as it is named there."""
+    hashes = {}
+    for path in _paths(source, Path()) if "path" in source else ():
+        if (root / path).is_file():
+            with (root / path).open("rb") as file:
+                hashes[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
+def _checked(source: Source, folder: Path, against: Sequence[str | Path], root: Path) -> Validation:
+    image_root = root / source["image_root"] if "image_root" in source else None
+    if "archive" in source:
+        if image_root.is_dir() and any(image_root.iterdir()):
+            logger.info("%s is there; %s is not unpacked again", image_root, source["archive"])
+        else:
+            unpack(root / source["archive"], image_root)
+    paths = _paths(source, root)
+    return validate(
+        open_saved(paths[0]) if paths[0].is_dir() else paths,
+        folder,
+        form=source.get("format", "jsonl"),
+        image_root=image_root,
+        strict=source.get("strict", False),
+        shard=tuple(source.get("shard", (0, 1))),
+        against=against,
+        redo=False,
+    )
+
+
+def _paths(source: Source, root: Path) -> list[Path]:
+    named = source["path"]
+    return [root / each for each in ([named] if isinstance(named, str | Path) else named)]
