@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from groundr1.configuration import Configuration
 from groundr1.configuration import described as _help
+from groundr1.prompts import JUDGE_PROMPTS
 from groundr1.storage import NoSpaceError
 
 EXAMPLE = """\
@@ -25,7 +26,7 @@ source: data/POPE.jsonl
 image_root: data/pictures
 out: runs/srpo/evaluation/pope
 """
-JUDGED = ("mmvet", "viscot")
+JUDGED = tuple(JUDGE_PROMPTS)
 # What `judge` may hold: arguments of Judge but its key, which belongs into no file.
 JUDGE_OPTIONS = (
     *("url", "model", "cache"),
@@ -147,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _score_parser() if scores else _run_parser()
     options = parser.parse_args(arguments[1:] if scores else arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request to a judge
     try:
         shown = _scored(options) if scores else run(EvaluationConfig.from_yaml(options.config))
     except (ValueError, FileNotFoundError, NoSpaceError, RuntimeError) as error:
