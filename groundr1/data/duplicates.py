@@ -66,10 +66,13 @@ class FirstSeen:
         return first
 
     def _sort_in(self) -> None:
-        keys = np.concatenate([self._keys, np.fromiter(self._new, np.uint64, len(self._new))])
-        places = np.concatenate([self._places, np.fromiter(self._new.values(), np.int64, len(self._new))])
+        keys = np.fromiter(self._new, np.uint64, len(self._new))
+        places = np.fromiter(self._new.values(), np.int64, len(self._new))
         order = np.argsort(keys)
-        self._keys, self._places, self._new = keys[order], places[order], {}
+        at = np.searchsorted(self._keys, keys[order])
+        self._keys = np.insert(self._keys, at, keys[order])
+        self._places = np.insert(self._places, at, places[order])
+        self._new = {}
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -39,15 +39,11 @@ def summarise(parts: Parts, folder: Path, settings: Mapping[str, Any]) -> dict[s
             if record["fault"]:
                 writer.writerow(record)
     num_rows, num_clean = counted["source"].total(), counted["kept"].total()
-    num_rejected = counted["fault"].total()
-    if (
-        num_rows != parts.num_rows()
-        or num_rows != num_clean + num_rejected
-        or len(parts.dataset()) != num_clean
-    ):
+    num_rejected, num_stored = counted["fault"].total(), parts.num_clean()
+    if num_rows != parts.num_rows() or num_rows != num_clean + num_rejected or num_stored != num_clean:
         raise RuntimeError(
-            f"{folder}: {num_rows} rows read, {num_clean} kept and {num_rejected} set aside, {len(parts.dataset())} in"
-            " the data set: rows were lost. Delete the folder and validate again."
+            f"{folder}: {num_rows} rows read, {num_clean} kept and {num_rejected} set aside, {num_stored} in the data"
+            " set: rows were lost. Delete the folder and validate again."
         )
     num_pictures, pairs = _alike(parts)
     _write_pairs(parts, pairs[:, :LISTED], folder / NEAR_FILE)
@@ -95,32 +91,28 @@ def _count(counted: Mapping[str, Counter[Any]], record: Mapping[str, Any]) -> No
 def _alike(parts: Parts) -> tuple[int, np.ndarray]:
     """Number of distinct pictures of the clean rows, and (2, n): rows of those that look like an earlier one, of which.
 
-    Rows are numbered through the ledger; 24 bytes a row are held.
+    Rows are numbered through the ledger; 24 bytes a picture are held.
     """
-    keys, hashes, rows = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-    distinct: list[np.ndarray] = [np.empty(0, np.uint64)]
+    known = np.empty(0, np.uint64)
+    hashes, rows = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     number = 0
     for table in parts.tables(("fault", "sha256", "perceptual")):
         places = pa.array(np.arange(number, number + len(table)))
         number += len(table)
         table = table.append_column("row", places).filter(pc.equal(table["fault"], ""))
-        table_keys = np.array(
-            [int.from_bytes(each[:8], "big") for each in table["sha256"].to_pylist()], np.uint64
-        )
-        distinct.append(np.unique(table_keys))
-        hashed = pc.is_valid(table["perceptual"]).to_numpy()
+        keys = np.array([int.from_bytes(each[:8], "big") for each in table["sha256"].to_pylist()], np.uint64)
+        distinct, first = np.unique(keys, return_index=True)
+        is_new = ~np.isin(distinct, known, assume_unique=True)
+        known = np.union1d(known, distinct[is_new])
+        table = table.take(np.sort(first[is_new]))
         table = table.filter(pc.is_valid(table["perceptual"]))
-        keys.append(table_keys[hashed])
         hashes.append(table["perceptual"].to_numpy())
         rows.append(table["row"].to_numpy())
-    _, first = np.unique(np.concatenate(keys), return_index=True)
-    first.sort()
-    hashes, rows = np.concatenate(hashes)[first], np.concatenate(rows)[first]
+    hashes, rows = np.concatenate(hashes), np.concatenate(rows)
     nearest = near_duplicates(hashes, NEAR)
     alike = np.flatnonzero(nearest >= 0)
     bits = distances(hashes[alike], hashes[nearest[alike]])
-    pairs = np.stack([rows[alike], rows[nearest[alike]], bits.astype(np.int64)])
-    return len(np.unique(np.concatenate(distinct))), pairs
+    return len(known), np.stack([rows[alike], rows[nearest[alike]], bits.astype(np.int64)])
 
 
 def _write_pairs(parts: Parts, pairs: np.ndarray, path: Path) -> None:
