@@ -2,6 +2,7 @@
 `figures`."""
 
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ TRUTH_COLOUR = "#009e73"
 DASHES = (0, (3, 1.5))
 TEXT_WIDTH, MAX_LINES = 46, 9  # characters a line and lines a turn beside a picture
 LINE = 0.145  # inches a line of text takes
+FOLDERS = re.compile(r"(?<![\w:/])/(?:[^\s/]+/)+")
+NO_PICTURE = "#f1f3f5"
 MAX_SIDE = 1600  # pixels of a picture that are drawn; at 200 dots an inch more than a page is wide
 
 
@@ -78,7 +81,7 @@ def plot_worst(folder: str | Path, *, num: int = 10, columns: int = 5) -> Figure
 
     Args:
         folder: of the validation (`Validation.folder`).
-        num: rows to draw: of each kind of fault, the rarest first, those with boxes farthest outside.
+        num: rows to draw: one of each kind of fault, the rarest first, then a second; boxes farthest outside first.
         columns: rows of the data beside each other.
 
     Returns:
@@ -92,7 +95,7 @@ def plot_worst(folder: str | Path, *, num: int = 10, columns: int = 5) -> Figure
         raise ValueError(f"Nothing is wrong with the rows of {folder}; there is nothing to draw.")
     columns = min(columns, len(rows))
     with in_style():
-        figure = new_figure(-(-len(rows) // columns) * 2.3 + 0.3, width=max(1.9 * columns, 4.8))
+        figure = new_figure(-(-len(rows) // columns) * 2.5 + 0.3, width=max(1.9 * columns, 4.8))
         panels = figure.subplots(-(-len(rows) // columns), columns, squeeze=False).flat
         for number, axes in enumerate(panels):
             if number >= len(rows):
@@ -177,13 +180,15 @@ def _draw_example(axes: Axes, example: Any) -> list[dict[str, Any]]:
 def _draw_worst(axes: Axes, row: Mapping[str, Any]) -> None:
     picture = drawn_row(row)
     if picture is None:
-        axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], aspect="equal", anchor="N")
-        axes.text(0.5, 0.5, "no picture", ha="center", va="center", color=MUTED)
+        axes.set(xlim=(0, 1), ylim=(0, 0.8), xticks=[], yticks=[], aspect="equal", anchor="N")
+        axes.set_facecolor(NO_PICTURE)
+        axes.spines[:].set_visible(False)
+        axes.text(0.5, 0.4, "no picture", ha="center", va="center", color=MUTED)
     else:
         _show(axes, picture)
     axes.set_title(row["kind"], fontsize=8.5)
-    # The name of a picture says enough; the path before it is the same for all.
-    reason = (row["reason"] or "cut to the picture").replace(row["image"] or "\0", Path(row["image"]).name)
+    # The name of a file says enough; the folders before it are the same for most, and in the table.
+    reason = FOLDERS.sub("", row["reason"] or "cut to the picture")
     lines = [f"line {row['line']}", *textwrap.wrap(reason, 34, max_lines=4, placeholder=" …")]
     axes.set_xlabel("\n".join(lines + [" "] * (5 - len(lines))).replace("$", r"\$"), fontsize=7, labelpad=3)
 
@@ -264,7 +269,8 @@ def _write_turns(axes: Axes, paragraphs: list[tuple[list[str], str]], height: fl
 
 
 def _per_cent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %" if fraction < 0.1 else f"{100 * fraction:.0f} %"
+    digits = 0 if fraction >= 0.1 else 1 if fraction >= 0.001 else 3
+    return f"{100 * fraction:.{digits}f} %"
 
 
 def _turn_table(example: Any, named: Mapping[str, Any]) -> pd.DataFrame:

@@ -10,7 +10,6 @@
 >>> kept_table("runs/mine"), fault_table(load_checks("runs/mine"))                           # doctest: +SKIP
 """
 
-import pprint
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -183,12 +182,12 @@ def _write_card(
 ) -> None:
     are_scenes = all(each.checked is None for each in made.values())
     hashes = {name: digest for each in sources.values() for name, digest in file_hashes(each, root).items()}
-    call = f"prepare_data({name!r}, {pprint.pformat(sources, sort_dicts=False)})"
+    named = "".join(f"    {split!r}: {dict(source)!r},\n" for split, source in sources.items())
     write_card(
         folder,
         {split: card_split(sources[split], each, f"{split}/*.arrow") for split, each in made.items()},
         name=name,
-        command=f"from groundr1.splits import prepare_data\n\n{call}",
+        command=f"from groundr1.splits import prepare_data\n\nprepare_data({name!r}, {{\n{named}}})",
         hashes=hashes,
         licence=SCENES_LICENCE if are_scenes else LICENCE,
     )

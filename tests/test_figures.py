@@ -12,12 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
+from small_training_set import write_training_set
 
 from groundr1 import figures
 from groundr1.boxes import Box
 from groundr1.data import make_scenes
 from groundr1.data.balance import scale_distribution
 from groundr1.data.paper import paper_results
+from groundr1.data.validation import validate
 from groundr1.diagnostics import SCALES, accuracy_by_scale, by_scale
 from groundr1.figure_style import ARM_COLOURS, INK, SCALE_COLOURS, colours_of, png_bytes
 
@@ -101,7 +103,16 @@ def gallery_data(example, model: str = "base") -> tuple[list[dict], pd.DataFrame
 
 
 @pytest.fixture(scope="module")
-def every_figure(accuracy, example, trajectory):
+def validated(tmp_path_factory):
+    """Folder of a validation that has found every kind of fault."""
+    folder = tmp_path_factory.mktemp("validated")
+    source = write_training_set(folder / "files")["train"]
+    options = {"form": source["format"], "image_root": source["image_root"], "progress": False}
+    return validate(source["path"], folder / "out", **options).folder
+
+
+@pytest.fixture(scope="module")
+def every_figure(accuracy, example, trajectory, validated):
     """One of each, small."""
     silent = SimpleNamespace(turns=["hm"], boxes=[None], answer=None)
     return {
@@ -119,6 +130,7 @@ def every_figure(accuracy, example, trajectory):
         "distribution": figures.plot_scale_distribution(
             *2 * [scale_distribution(make_scenes(6, seed=0, progress=False))]
         ),
+        "worst": figures.plot_worst(validated, num=7, columns=4),
     }
 
 
@@ -195,7 +207,7 @@ def test_arms_keep_their_colours_and_never_share_one():
 
 
 @pytest.mark.parametrize(
-    "name", ["curves", "bias", "accuracy", "areas", "scenes", "one", "arms", "paper", "gallery"]
+    "name", ["curves", "bias", "accuracy", "areas", "scenes", "one", "arms", "paper", "gallery", "worst"]
 )
 def test_no_text_lies_on_another_or_outside(every_figure, monkeypatch, name):
     figure = every_figure[name]
@@ -429,3 +441,28 @@ def test_the_papers_numbers_are_labelled_as_the_papers(every_figure):
     assert v3 == {"base": 75.5, "GRPO": 85.3, "SRPO": 87.4}, "v3's Ground-R1 is trained with SRPO"
     assert set(table.query("panel.str.contains('v2')", engine="python")["arm"]) == {"base", "GRPO"}
     assert len(figures.plot_paper_results(paper_results()).axes) == 2
+
+
+def test_the_worst_rows_are_shown_with_place_reason_and_file_name_only(validated, every_figure):
+    table = every_figure["worst"].table
+    assert len(table) == 7 == table["kind"].nunique()
+    panels = every_figure["worst"].axes[:7]
+    assert [axes.get_title(loc="left") for axes in panels] == table["kind"].tolist()
+    shown = {axes.get_title(loc="left"): " ".join(axes.get_xlabel().split()) for axes in panels}
+    assert shown["picture missing"].startswith("line 30 There is no picture gone.jpg; download it")
+    empty = [axes.texts[0].get_text() for axes in panels if axes.texts]
+    pictured = {"picture missing", "picture unreadable", "row"}
+    assert empty == ["no picture"] * len(pictured & set(table["kind"]))
+
+
+def test_there_are_no_worst_rows_without_a_fault(tmp_path):
+    scenes = make_scenes(2, seed=0, progress=False)
+    with pytest.raises(ValueError, match="Nothing is wrong with the rows"):
+        figures.plot_worst(validate(scenes, tmp_path / "out", progress=False).folder)
+
+
+def test_other_data_than_scenes_stand_above_visual_cot_under_their_own_name():
+    figure = figures.plot_area_distribution({"gqa": [0.1]}, {"gqa": [0.2, 0.3]}, label="Own data")
+    assert figure.table["group"].tolist() == ["Own data", "Visual-CoT"]
+    heights = [height for axes in figure.axes for height in axes.get_yticks()]
+    assert heights == [0, 2], "a row is left free between the groups"

@@ -164,7 +164,7 @@ def test_the_card_counts_what_was_kept_and_loads(checked: Path, files, tmp_path:
     text = (checked / "data/README.md").read_text(encoding="utf-8")
     assert f"train: of {NUM_TRAIN + 10} rows {NUM_TRAIN} were kept and 10 set aside." in text
     assert "| leakage | 2 |" in text and "unknown: that of the source." in text
-    assert "prepare_data('own', {'train': {'path':" in text
+    assert "prepare_data('own', {\n    'train': {'path':" in text
     assert f"| {files['train']['path']} | read |" in text, "with the hash of what was read"
     assert DatasetCard.load(checked / "data/README.md").data.license == "unknown"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)

@@ -481,6 +481,14 @@ def test_the_worst_of_each_kind_are_shown_first(tmp_path: Path, root: Path):
     assert re.findall(r"row\dx", page) == ["row5x", "row4x", "row3x"]
 
 
+def test_of_every_kind_one_is_shown_before_a_second(tmp_path: Path, root: Path):
+    """A page, or a figure, that three rows of a rare kind fill would hide the frequent ones."""
+    bad = [plain(1, id=f"row{i}x", kind="no", question=f"{i}") for i in range(4)]
+    rows = [plain(0, id="row9x", solution=" "), *bad, plain(0, id="row8x", boxes=[[200, 10, 300, 60]])]
+    page = run(tmp_path, root, *rows, plain(2)).report.read_text()
+    assert re.findall(r"line (\d)", page.partition("The worst")[2])[:3] == ["6", "1", "2"]
+
+
 def test_rejected_rows_survive_their_own_text(tmp_path: Path, root: Path):
     odd = 'NA, "quoted"\nand a second line'
     found = run(tmp_path, root, plain(0, id=odd, image="absent.png"), plain(1, id="NA", image="x"), plain(2))

@@ -110,7 +110,7 @@ def _boxes(counts: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def worst_rows(parts: Parts) -> list[dict[str, Any]]:
-    """Up to three rows of each kind of fault, those with boxes farthest outside first, the rarest kinds first.
+    """One row of each kind of fault, the rarest first, then a second and a third; boxes farthest outside first.
 
     Returns:
         Lines of the ledger, each with its "kind": the fault, or the state of a box that was cut.
@@ -127,7 +127,12 @@ def worst_rows(parts: Parts) -> list[dict[str, Any]]:
         shown.sort(key=lambda each: each[:2])
         del shown[OF_A_KIND:]
     ordered = sorted(kinds, key=lambda kind: (numbers[kind], kind))
-    return [record | {"kind": kind} for kind in ordered for *_, record in kinds[kind]][:IN_ALL]
+    return [
+        record | {"kind": kind}
+        for place in range(OF_A_KIND)
+        for kind in ordered
+        for *_, record in kinds[kind][place : place + 1]
+    ][:IN_ALL]
 
 
 def _farthest(record: Mapping[str, Any]) -> float:
