@@ -214,8 +214,8 @@ def _zip_entries(raw: BinaryIO) -> Iterator[_Entry]:
     with _reading():
         file = zipfile.ZipFile(raw)
     for info in file.infolist():
-        # ZipInfo cuts a name at a NUL; what is checked is the name as it stands in the archive.
-        yield _Entry(info.orig_filename, None if info.is_dir() else _zip_chunks(file, info))
+        name = info.orig_filename  # as it stands in the archive; ZipInfo.filename ends at a NUL
+        yield _Entry(name, None if name.endswith(("/", "\\")) else _zip_chunks(file, info))
 
 
 def _zip_chunks(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:

@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
+DEEPEST = 32  # levels of lists and objects in a row; conversations have three
 LONGEST_LINE = 64 * 2**20  # bytes; a longer line is no row, and is not held in memory
+HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|data:")  # not "C:/..."
 
 
@@ -86,8 +88,24 @@ def _lines(stream: BinaryIO) -> Iterator[bytes | None]:
 
 
 def as_row(value: Any) -> Row | BadRow:
-    """A parsed value as a row, which is a JSON object."""
-    return value if isinstance(value, dict) else BadRow(f"a {type(value).__name__}, not a JSON object", "row")
+    """A parsed value as a row: a JSON object that can be printed and written again.
+
+    Python reads deeper nesting than it prints, and half a surrogate pair, which no file in UTF-8 can hold.
+    """
+    if not isinstance(value, dict):
+        return BadRow(f"a {type(value).__name__}, not a JSON object", "row")
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        inside = [
+            part for each in level for part in ((*each, *each.values()) if isinstance(each, dict) else each)
+        ]
+        texts = (each for each in inside if isinstance(each, str) and not each.isascii())
+        if half := next((each for each in texts if HALF_A_CHARACTER.search(each)), None):
+            return BadRow(f"the text {half!r:.60} holds half a character", "row")
+        level = [each for each in inside if isinstance(each, dict | list)]
+        if not level:
+            return value
+    return BadRow(f"lists and objects are nested more than {DEEPEST} deep", "row")
 
 
 def log_rejected(rejected: Sequence[Rejected], num_rows: int) -> None:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from groundr1.boxes import Box, clip, rescale
 from groundr1.data.example import Rejected
 from groundr1.data.items import BadRow, LeftOut, items_of
-from groundr1.data.rows import Row, log_rejected, read_lines
+from groundr1.data.rows import Row, as_row, log_rejected, read_lines
 from groundr1.diagnostics import scale_of
 from groundr1.evaluation.answers import extract_answer
 from groundr1.evaluation.scoring import score
@@ -266,10 +266,12 @@ def _annotation(entry: Row | BadRow, line: int) -> Row:
     row = entry.get("annotation", {key: entry[key] for key in entry if key not in ("prediction", "box")})
     try:
         row = json.loads(row) if isinstance(row, str) else row
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRow(f"the annotation is not JSON ({error})") from error
     if not isinstance(row, dict):
         raise BadRow(f"the annotation is a {type(row).__name__}; give the official row, or its JSON text")
+    if isinstance(as_row(row), BadRow):
+        raise as_row(row)
     return {"row_number": line - 1, **row}
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, IterableDataset, load_dataset
 from PIL import Image
 
-from groundr1.data.rows import BadRow, Row, read_lines
+from groundr1.data.rows import BadRow, Row, as_row, read_lines
 
 __all__ = [
     "SourceRow",
@@ -103,7 +103,7 @@ def mapping_rows(rows: Dataset | IterableDataset | Iterable[Mapping[str, Any]]) 
         rows = (row for table in tables for row in table.to_pylist())
     for number, row in enumerate(rows):
         fault = BadRow(f"a {type(row).__name__}, not a mapping")
-        yield SourceRow(number, number + 1, dict(row) if isinstance(row, Mapping) else fault)
+        yield SourceRow(number, number + 1, as_row(dict(row)) if isinstance(row, Mapping) else fault)
 
 
 def take_picture(row: Mapping[str, Any]) -> tuple[Row, bytes | None]:

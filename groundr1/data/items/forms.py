@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from groundr1.boxes import Box
-from groundr1.data.rows import BadRow
+from groundr1.data.rows import BadRow, writable
 
 __all__ = ["Item", "LeftOut", "Options"]
 
@@ -153,7 +153,7 @@ def _texts(value: Any, key: str) -> list[str]:
             value = [line for line in value.split("\n") if line.strip()]
     if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
         raise BadRow(f"the field {key!r} is {value!r:.80}; it must be a list of texts")
-    return [" ".join(each.split()) for each in value]
+    return [writable(" ".join(each.split()), key) for each in value]
 
 
 def choice(row: Mapping[str, Any], question: str, answer: str) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def text(row: Mapping[str, Any], *keys: str, default: str | None = None) -> str:
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise BadRow(f"the field {key!r} is {value!r:.60}; it must be a text or a number")
-        return str(value).strip()
+        return writable(str(value).strip(), key)
     if default is None:
         raise BadRow(f"no field {' or '.join(map(repr, keys))}; the row has {sorted(map(str, row))}"[:400])
     return default
