@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from groundr1.data import EXAMPLE_FEATURES, read_jsonl
 from groundr1.data import ledger as ledger_module
 from groundr1.data import validation as validation_module
 from groundr1.data.ledger import Parts
-from groundr1.data.picture_check import Limits
+from groundr1.data.picture_check import DEFAULT_LIMITS, Limits
+from groundr1.data.row_judge import judged
+from groundr1.data.row_streams import stream
 from groundr1.data.validation import InvalidRow, Validation, load_validation, validate
 from groundr1.pictures import open_picture
 from tests.small_annotations import SIZE, encoded, noise, plain, write_lines, write_picture
@@ -71,7 +74,7 @@ def test_good_rows_are_kept_as_the_reader_would(tmp_path: Path, root: Path):
         ("{", "row", "not JSON"),
         (plain(question=" "), "field", "'question' is ' '"),
         (plain(kind="fuzzy"), "field", "kind is 'fuzzy'"),
-        ('{"image": "0.png", "question": "\\ud800", "solution": "7", "kind": "exact"}', "field", "half a char"),
+        ('{"image": "0.png", "question": "\\ud800", "solution": "7", "kind": "exact"}', "row", "half a char"),
         (plain(image="absent.png"), "picture missing", "There is no picture"),
         (plain(image="torn.png"), "picture unreadable", "cannot be read"),
         (plain(image="small.png"), "picture bounds", "a side is below 8"),
@@ -445,6 +448,18 @@ def test_a_picture_is_decoded_once_for_its_rows(tmp_path: Path, root: Path, monk
     )
     found = run(tmp_path, root, *[plain(i % 2, question=f"{i}?") for i in range(20)])
     assert found.counts["clean"] == 20 and found.counts["pictures"] == 2 and len(opened) == 2
+
+
+def test_regression_a_missing_picture_of_many_rows_holds_no_rows(tmp_path: Path, root: Path):
+    """Raised again for each of them, one error held on to every row through its traceback."""
+    file = write_lines(
+        tmp_path / "q.jsonl", *[plain(image="absent.png", question=f"{i}?") for i in range(3000)]
+    )
+    rows = judged(stream(file), root, None, DEFAULT_LIMITS, 2)
+    first = weakref.ref(next(rows))
+    for row in rows:
+        assert row.fault == "picture missing"
+    assert first() is None
 
 
 # What is written

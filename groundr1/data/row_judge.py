@@ -130,10 +130,13 @@ def _judge(line: int, found: Draft | BadRow, looking: Future[Looked] | None) -> 
         row.set_aside(found)
         return row
     row.draft = found
-    try:
-        row.path, row.facts = looking.result()
-    except BadRow as error:
+    error = (
+        looking.exception()
+    )  # not raised again: its traceback would grow with every row that shares the picture
+    if isinstance(error, BadRow):
         row.set_aside(error)
+    else:
+        row.path, row.facts = looking.result()
     size = row.facts.size if row.facts else found.size
     if size is not None:
         row.box_state, row.notes = judge_boxes(found.boxes, size, found.square_box)
