@@ -47,10 +47,12 @@ def check_data(
             f"{field}={data!r} must hold either 'scenes' (how many to generate) or 'path' (what to read)."
         )
     kind = "scenes" if "scenes" in data else "path"
-    for each in data:
+    for each, value in data.items():
         if each not in options[kind]:
             known = ", ".join(options[kind])
             raise ValueError(f"{field}={data!r}: {each!r} does not go with {kind!r}; known are {known}.")
+        if value is None:
+            raise ValueError(f"{field}={data!r}: {each!r} has no value; leave it out, or give one.")
     for each in ("scenes", "seed") if kind == "scenes" else ():
         if type(data.get(each)) is not int:
             raise ValueError(f"{field}={data!r} needs {each!r}, a whole number, beside {kind!r}.")
@@ -63,6 +65,12 @@ def check_data(
         )
     if type(data.get("strict", False)) is not bool:
         raise ValueError(f"{field}={data!r}: 'strict' must be true or false.")
+    shard = data.get("shard", [0, 1])
+    is_pair = isinstance(shard, list | tuple) and [type(each) for each in shard] == [int, int]
+    if not is_pair or not 0 <= shard[0] < shard[1]:
+        raise ValueError(
+            f"{field}={data!r}: 'shard' must be [i, n], every n-th row from row i on, 0 <= i < n."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,16 @@ SOURCE_OPTIONS = {
 }
 SCENES_LICENCE = "Apache-2.0, that of the kit, which drew the pictures"
 SCALES_FILE, STAGES = "scales.csv", ("before", "after")
+KEPT = (
+    "made from",
+    "read",
+    "set aside",
+    "in another split",
+    "kept",
+    "different pictures",
+    "look alike",
+    "used",
+)
 
 
 def prepare_data(
@@ -115,28 +125,26 @@ def kept_table(experiment: str | Path) -> pd.DataFrame:
     Returns:
         Columns made from; read, set aside, kept (rows); of those set aside in another split; of those kept different
         pictures and look alike (pictures that look like an earlier one); used (rows, after balancing). What does not
-        go with scenes is empty.
+        go with scenes is an empty text, and no column where all are scenes.
     """
     checks, rows = load_checks(experiment), {}
     for split, source in _sources(experiment).items():
         used = len(load_split(experiment, split))
-        if split not in checks:
-            drawn = {"made from": "scenes, drawn", "read": used, "set aside": 0, "kept": used, "used": used}
-            rows[split] = drawn
-            continue
-        counts = checks[split].counts
-        rows[split] = {
-            "made from": f"{source.get('format', 'jsonl')}, checked",
-            "read": counts["rows"],
-            "set aside": counts["rejected"],
-            "in another split": counts["faults"].get("leakage", 0),
-            "kept": counts["clean"],
-            "different pictures": counts["pictures"],
-            "look alike": counts["near_duplicates"],
-            "used": used,
-        }
-    names = max(rows.values(), key=len)
-    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=list(names)).astype(object).fillna("")
+        known = {"made from": "scenes, drawn", "read": used, "set aside": 0, "kept": used}
+        if split in checks:
+            counts = checks[split].counts
+            known = {
+                "made from": f"{source.get('format', 'jsonl')}, checked",
+                "read": counts["rows"],
+                "set aside": counts["rejected"],
+                "in another split": counts["faults"].get("leakage", 0),
+                "kept": counts["clean"],
+                "different pictures": counts["pictures"],
+                "look alike": counts["near_duplicates"],
+            }
+        rows[split] = dict.fromkeys(KEPT, "") | known | {"used": used}
+    table = pd.DataFrame.from_dict(rows, orient="index", dtype=object)
+    return table.loc[:, (table != "").any()]
 
 
 def fault_table(checks: Mapping[str, Validation]) -> pd.DataFrame:

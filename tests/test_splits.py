@@ -137,6 +137,14 @@ def test_rows_of_files_are_kept_or_set_aside_by_reason(checked: Path):
     }  # fmt: skip
 
 
+def test_a_drawn_and_a_checked_split_stand_in_one_table(tmp_path: Path):
+    """Whole numbers stay whole beside cells that are empty."""
+    prepare_data(tmp_path / "run", {"train": write_plain(tmp_path / "mine"), "heldout": SCENES["heldout"]})
+    assert kept_table(tmp_path / "run").astype(str).loc[:, "in another split":].to_numpy().tolist() == [
+        ["0", "4", "4", "0", "4"], ["", "3", "", "", "3"],
+    ]  # fmt: skip
+
+
 def test_what_is_held_out_is_set_aside_from_the_training_split_and_not_the_other_way(checked: Path):
     rejected = load_checks(checked)["train"].rejected.query("fault == 'leakage'")
     assert len(rejected) == 2 and all("heldout.jsonl" in reason for reason in rejected["reason"])
@@ -270,7 +278,9 @@ WRONG = [
     ({"path": "q.jsonl", "image_root": ".", "strict": "yes"}, ValueError, "'strict' must be true or false"),
     ({"path": "q.jsonl", "image_root": ".", "seed": 0.5}, ValueError, "'seed' must be a whole number"),
     ({"path": "q.jsonl", "image_root": ".", "limit": 3}, ValueError, "'limit' does not go with 'path'"),
-    ({"path": "q.jsonl", "image_root": ".", "shard": [4, 2]}, ValueError, "shard=.4, 2. must be"),
+    ({"path": "q.jsonl", "image_root": ".", "shard": [4, 2]}, ValueError, "'shard' must be .i, n."),
+    ({"path": "q.jsonl", "image_root": ".", "shard": 3}, ValueError, "'shard' must be .i, n."),
+    ({"path": "q.jsonl", "image_root": None}, ValueError, "'image_root' has no value"),
     ({"path": "q.jsonl", "image_root": "."}, ValueError, "no row that can be used. The report says why"),
     ({"scenes": 0, "seed": 1}, ValueError, "no row that can be used"),
     ({}, ValueError, "train_data={} must hold either"),
