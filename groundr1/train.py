@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m groundr1.train",
         description="Train Qwen2.5-VL with GRPO or SRPO on grounded rollouts, into a run folder. A run that was"
         " killed is resumed by the same command; a complete one is left alone.",
-        epilog=f"fields of the configuration, with their defaults:\n{TrainConfig.describe_fields()}\n\nexample:\n{EXAMPLE}",
+        epilog=f"fields of the configuration, with their defaults:\n{TrainConfig.describe_fields()}\n\n"
+        f"example:\n{EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", help="YAML file of 'field: value' lines; 'name' is required")
