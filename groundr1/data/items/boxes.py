@@ -229,7 +229,11 @@ def _of_picture(
     """Box, size and note once a reader has seen the picture, whose size it writes as `picture_size`."""
     if not known(row, "picture_size"):
         return box, size, note
-    seen = tuple(row["picture_size"])
+    try:
+        width, height = row["picture_size"]
+        seen = size_of({"width": width, "height": height})
+    except (TypeError, ValueError) as error:
+        raise BadRow(f"picture_size is {row['picture_size']!r:.60}; it must be width and height") from error
     if size is None and box is not None:
         box, note = repair(box, seen)
     elif size is not None and size != seen:
