@@ -668,3 +668,16 @@ def test_one_cluster_says_nothing_about_spread():
 def test_documented_examples_hold():
     assert doctest.testmod(scoring).failed == 0
     assert set(SCORERS) == {*FILES, "vstar", "hrbench"}
+
+
+def test_other_kits_read_boxes_in_the_frame_of_the_view_too():
+    row = {"image": "1.png", "width": 200, "height": 100, "bboxs": [[20, 10, 100, 50]], "dataset": "RefCOCO/val",
+           "solution": ["dog"], "problem_id": 1}  # fmt: skip
+    in_view = "[10, 10, 60, 60]"  # of a view of 100 x 100: half as wide, as high
+    for parser in ("groundr1", "gr"):
+        (judged,) = score_rows(
+            "refcoco", [row | {"view_size": [100, 100]}], [in_view], parser=parser
+        ).itertuples()
+        assert (judged.score, judged.iou) == (1.0, 1.0)
+        assert tuple(judged.box) == (20.0, 10.0, 120.0, 60.0), "the image frame"
+        assert quick("refcoco", [row], [in_view], parser=parser)["per_expression"] == 0.0

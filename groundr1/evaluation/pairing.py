@@ -20,12 +20,14 @@ NAMED = 5  # rows that an error message names
 
 
 class Question(NamedTuple):
-    """A question and what was said to it; `row` is its position, `box_image` the predicted box (None: none)."""
+    """A question and what was said to it; `row` is its position, `box_image` the predicted box (None: none),
+    `view_size` the frame of the boxes in the prediction, if it is not the picture's."""
 
     row: int
     item: Item
     prediction: str
     box_image: Box | None
+    view_size: tuple[float, float] | None = None
 
 
 def pair(
@@ -84,22 +86,24 @@ def _questions(
         if given is not ... and len(given) != len(items):
             raise BadRow(f"{len(given)} boxes for {len(items)} expressions; nest boxes like the predictions")
         answers = list(zip(prediction, [...] * len(items) if given is ... else given, strict=True))
+    if benchmark not in WITH_BOXES:
+        return [Question(number, item, text, None) for item, (text, _) in zip(items, answers, strict=True)]
+    view = None if row.get("view_size") is None else tuple(row["view_size"])
     return [
-        Question(number, item, text, _box_image(row, item, text, box) if benchmark in WITH_BOXES else None)
+        Question(number, item, text, _box_image(view, item, text, box), view)
         for item, (text, box) in zip(items, answers, strict=True)
     ]
 
 
-def _box_image(row: Mapping[str, Any], item: Item, prediction: str, given: Any) -> Box | None:
+def _box_image(view: tuple[float, float] | None, item: Item, prediction: str, given: Any) -> Box | None:
     if given is not ...:
         return None if given is None else _box(given)
     box = read_box(prediction)
-    view = row.get("view_size")
     if box is None or view is None:
         return box
     if item.size is None:
         raise BadRow("it has a view_size but not the picture's width and height; add them, or give boxes")
-    return rescale(box, from_size=tuple(view), to_size=item.size)
+    return rescale(box, from_size=view, to_size=item.size)
 
 
 def _box(value: Any) -> Box | None:

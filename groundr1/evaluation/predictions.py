@@ -231,7 +231,8 @@ def _entries(benchmark: str, table: pd.DataFrame, path: Path) -> Iterator[tuple[
         raise ValueError(f"{path} holds predictions for {known}, not for {benchmark}.")
     for number, row in enumerate(table.to_dict("records"), 1):
         kept = {key: row[key] for key in ("annotation", "prediction")}
-        yield number, kept | {"box": predicted_box(benchmark, row)}
+        view_size = [int(row["view_width"]), int(row["view_height"])]
+        yield number, kept | {"box": predicted_box(benchmark, row), "view_size": view_size}
 
 
 def _usable(benchmark: str, entries: Iterable[tuple[int, Row | BadRow]], name: str) -> Predictions:
@@ -251,6 +252,8 @@ def _usable(benchmark: str, entries: Iterable[tuple[int, Row | BadRow]], name: s
         except BadRow as error:
             found.rejected.append(Rejected(name, line, str(error)))
             continue
+        if "annotation" in entry and "view_size" in entry:
+            row["view_size"] = entry["view_size"]  # the frame of the boxes in our texts
         first_line |= dict.fromkeys(ids, line)
         found.rows.append(row)
         found.texts.append(text)

@@ -11,11 +11,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from groundr1.boxes import Box, iou
+from groundr1.boxes import Box, iou, rescale
+from groundr1.data.items import Item
 from groundr1.evaluation.answers import extract_answer
 from groundr1.evaluation.compat import COMPATIBLE, HEADLINES
 from groundr1.evaluation.judge import JUDGED, Judge, Judgement, JudgeQuestion
@@ -138,9 +140,9 @@ def _row(benchmark: str, parser: str, question: Question) -> dict[str, Any]:
     if parser == "groundr1":
         made = verdict(benchmark, item, question.prediction, box_image)
     else:
-        made = COMPATIBLE[parser](benchmark, item, question.prediction)
+        made = COMPATIBLE[parser](benchmark, _in_view(question), question.prediction)
         if benchmark == "refcoco":  # the box as that parser has it
-            box_image = parse_box(made.read or "")
+            box_image = _in_image(parse_box(made.read or ""), question)
     return {
         "row": question.row,
         "id": item.id,
@@ -154,6 +156,19 @@ def _row(benchmark: str, parser: str, question: Question) -> dict[str, Any]:
     }
 
 
+def _in_view(question: Question) -> Item:
+    """The item in the frame that the prediction speaks of, which is the only one the other kits' parsers know."""
+    item, view = question.item, question.view_size
+    if view is None or item.size is None or item.box is None:
+        return item
+    return replace(item, size=view, box=rescale(item.box, item.size, view))
+
+
+def _in_image(box: Box | None, question: Question) -> Box | None:
+    size, view = question.item.size, question.view_size
+    return box if box is None or view is None or size is None else rescale(box, view, size)
+
+
 def _overlap(box_image: Box | None, annotated_image: Box | None) -> float:
     if annotated_image is None:
         return math.nan
@@ -164,7 +179,7 @@ def _ask(judge: Judge, benchmark: str, questions: Sequence[Question]) -> list[Ju
     return judge.ask(
         [
             JudgeQuestion(benchmark, item.question, item.solution[0], extract_answer(prediction).text)
-            for _, item, prediction, _ in questions
+            for _, item, prediction, *_ in questions
         ]
     )
 
