@@ -42,7 +42,9 @@ def fuzz(name: str, num: int, first_seed: int) -> dict[str, float]:
         try:
             run()
         except BaseException as error:
-            error.add_note(f"FUZZ failed: target {name}, found by --target {name} --seed {number} --inputs {CHUNK}")
+            error.add_note(
+                f"FUZZ failed: target {name}, found by --target {name} --seed {number} --inputs {CHUNK}"
+            )
             raise
         number += 1
     return {"inputs": done, "seconds": time.perf_counter() - start, "slowest": slowest}
@@ -50,15 +52,23 @@ def fuzz(name: str, num: int, first_seed: int) -> dict[str, float]:
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--inputs", type=int, default=120_000, help="over all targets")
-    parser.add_argument("--target", choices=sorted(TARGETS), action="append", help="only this one; may be repeated")
+    parser.add_argument(
+        "--target", choices=sorted(TARGETS), action="append", help="only this one; may be repeated"
+    )
     parser.add_argument("--seed", type=int, help="of the first chunk; left out, another each time")
     options = parser.parse_args()
     first_seed = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
     names = options.target or list(TARGETS)
     shares = sum(TARGETS[name].share for name in names)
-    memory = os.sysconf("SC_PAGE_SIZE") * int(open("/proc/self/statm").read().split()[0]) if os.path.exists("/proc/self/statm") else 0
+    memory = (
+        os.sysconf("SC_PAGE_SIZE") * int(open("/proc/self/statm").read().split()[0])
+        if os.path.exists("/proc/self/statm")
+        else 0
+    )
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (memory + MOST_MEMORY, memory + MOST_MEMORY))
     print(f"FUZZ seed={first_seed}", flush=True)

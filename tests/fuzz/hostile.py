@@ -130,7 +130,9 @@ SPECIAL = {
     "dataset": st.sampled_from(["gqa", "docvqa", "RefCOCO/val", "RefCOCO/x", "existence", "nothing", "vsr", "emotic"]),
 }  # fmt: skip
 ABSENT = object()
-added_keys = st.one_of(short_texts, st.sampled_from(("row_number", "item_number", "picture_size", "id", "index")))
+added_keys = st.one_of(
+    short_texts, st.sampled_from(("row_number", "item_number", "picture_size", "id", "index"))
+)
 
 
 # Strategies are made once: Hypothesis spends more time on a new one than on drawing from it.
@@ -138,7 +140,9 @@ added_keys = st.one_of(short_texts, st.sampled_from(("row_number", "item_number"
 def _fields(names: tuple[str, ...], most: int) -> st.SearchStrategy:
     """A few changes to a row with these fields: (name, new value or ABSENT)."""
     changes = [
-        st.tuples(st.just(name), st.one_of(st.just(ABSENT), values, *[SPECIAL[name]] * 3 if name in SPECIAL else []))
+        st.tuples(
+            st.just(name), st.one_of(st.just(ABSENT), values, *[SPECIAL[name]] * 3 if name in SPECIAL else [])
+        )
         for name in names
     ]
     return st.lists(st.one_of(changes), max_size=most)
@@ -186,7 +190,11 @@ def damaged(draw, data: bytes):
             case "flip":
                 data = data[:at] + bytes([data[at] ^ (1 << draw(st.integers(0, 7)))]) + data[at + 1 :]
             case "set":
-                data = data[:at] + draw(st.sampled_from((b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x80"))) + data[at + 1 :]
+                data = (
+                    data[:at]
+                    + draw(st.sampled_from((b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x80")))
+                    + data[at + 1 :]
+                )
             case "cut":
                 data = data[:at]
             case "drop":
@@ -223,22 +231,40 @@ def deep_rows(draw, good: dict):
 def line_files(good: dict) -> st.SearchStrategy:
     """Bytes of a JSONL file: rows good and bent, odd lines, ends of lines of every kind, perhaps damaged."""
     rows = st.one_of(
-        st.just(good), bent(good), bent(good), odd_lines, deep_rows(good), st.integers(0, 3).map(lambda number: good | {"id": number})
+        st.just(good),
+        bent(good),
+        bent(good),
+        odd_lines,
+        deep_rows(good),
+        st.integers(0, 3).map(lambda number: good | {"id": number}),
     )
     lines = st.lists(st.tuples(rows, st.booleans()), max_size=5)
-    return _joined(lines, st.sampled_from((b"\n", b"\r\n", b"\r", b"\n\n")), st.sampled_from((b"", b"", b"\xef\xbb\xbf", b"\xff\xfe")), st.just(b""))
+    return _joined(
+        lines,
+        st.sampled_from((b"\n", b"\r\n", b"\r", b"\n\n")),
+        st.sampled_from((b"", b"", b"\xef\xbb\xbf", b"\xff\xfe")),
+        st.just(b""),
+    )
 
 
 def array_files(good: dict) -> st.SearchStrategy:
     """Bytes of a file that is one JSON array, perhaps damaged."""
-    rows = st.lists(st.tuples(st.one_of(bent(good), bent(good), odd_lines, deep_rows(good)), st.booleans()), max_size=4)
-    starts, ends = st.sampled_from((b"[", b"[", b"", b" [\n", b"\xef\xbb\xbf[")), st.sampled_from((b"]", b"]", b"", b"]]", b",]"))
+    rows = st.lists(
+        st.tuples(st.one_of(bent(good), bent(good), odd_lines, deep_rows(good)), st.booleans()), max_size=4
+    )
+    starts, ends = (
+        st.sampled_from((b"[", b"[", b"", b" [\n", b"\xef\xbb\xbf[")),
+        st.sampled_from((b"]", b"]", b"", b"]]", b",]")),
+    )
     return _joined(rows, st.just(b", "), starts, ends)
 
 
 @st.composite
 def _joined(draw, rows, separators, starts, ends):
-    parts = [each if isinstance(each, bytes) else dumped(each, ascii_only=ascii_only) for each, ascii_only in draw(rows)]
+    parts = [
+        each if isinstance(each, bytes) else dumped(each, ascii_only=ascii_only)
+        for each, ascii_only in draw(rows)
+    ]
     data = draw(starts) + draw(separators).join(parts) + draw(ends)
     return draw(damaged(data)) if draw(st.integers(0, 3)) == 0 else data
 
@@ -249,15 +275,45 @@ def _joined(draw, rows, separators, starts, ends):
 any_boxes = st.one_of(
     st.builds(Box, *[st.floats(-50, 300)] * 4),
     st.builds(Box, *[st.floats()] * 4),
-    st.builds(Box, *[st.one_of(st.floats(), st.integers(-(10**20), 10**20), st.sampled_from([0.0, -0.0, 5e-324, 1e308, math.inf, math.nan]))] * 4),
+    st.builds(
+        Box,
+        *[
+            st.one_of(
+                st.floats(),
+                st.integers(-(10**20), 10**20),
+                st.sampled_from([0.0, -0.0, 5e-324, 1e308, math.inf, math.nan]),
+            )
+        ]
+        * 4,
+    ),
 )
 sizes = st.one_of(
     st.tuples(*[st.integers(1, 400)] * 2),
     st.tuples(*[st.one_of(st.floats(), st.integers(-2, 10**30))] * 2),
 )
-MODES = ("RGB", "L", "1", "P", "RGBA", "LA", "PA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16", "RGBX", "RGBa", "La")
+MODES = (
+    "RGB",
+    "L",
+    "1",
+    "P",
+    "RGBA",
+    "LA",
+    "PA",
+    "CMYK",
+    "YCbCr",
+    "LAB",
+    "HSV",
+    "I",
+    "F",
+    "I;16",
+    "RGBX",
+    "RGBa",
+    "La",
+)
 pictures = st.builds(
-    Image.new, st.sampled_from(MODES), st.tuples(*[st.one_of(st.integers(1, 60), st.sampled_from([1, 2, 27, 28, 29, 400]))] * 2)
+    Image.new,
+    st.sampled_from(MODES),
+    st.tuples(*[st.one_of(st.integers(1, 60), st.sampled_from([1, 2, 27, 28, 29, 400]))] * 2),
 )
 
 
@@ -286,14 +342,21 @@ def _samples() -> list[bytes]:
             found.append(_encode(form, mode, (20, 10)))
         except (OSError, KeyError, ValueError):  # this build of Pillow does not write it
             continue
-    for options in ({"compression": "tiff_lzw"}, {"compression": "tiff_adobe_deflate"}, {"compression": "jpeg"}):
+    for options in (
+        {"compression": "tiff_lzw"},
+        {"compression": "tiff_adobe_deflate"},
+        {"compression": "jpeg"},
+    ):
         found.append(_encode("TIFF", "RGB", (20, 10), **options))
     return found
 
 
 SAMPLES = _samples()
 encoded_pictures = st.one_of(
-    st.sampled_from(SAMPLES).flatmap(damaged), st.sampled_from(SAMPLES).flatmap(damaged), st.binary(max_size=64), st.sampled_from(SAMPLES)
+    st.sampled_from(SAMPLES).flatmap(damaged),
+    st.sampled_from(SAMPLES).flatmap(damaged),
+    st.binary(max_size=64),
+    st.sampled_from(SAMPLES),
 )
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -317,7 +380,11 @@ def archives(draw):
     entries = draw(entry_lists)
     stream = io.BytesIO()
     if draw(st.booleans()):
-        with tarfile.open(fileobj=stream, mode="w", format=draw(st.sampled_from((tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)))) as tar:
+        with tarfile.open(
+            fileobj=stream,
+            mode="w",
+            format=draw(st.sampled_from((tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT))),
+        ) as tar:
             for name, content, kind in entries:
                 info = tarfile.TarInfo(name)
                 info.size, info.type, info.linkname = len(content), kind, draw(names)
@@ -326,7 +393,9 @@ def archives(draw):
                 except (ValueError, UnicodeError):
                     continue
     else:
-        with zipfile.ZipFile(stream, "w", draw(st.sampled_from((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)))) as file:
+        with zipfile.ZipFile(
+            stream, "w", draw(st.sampled_from((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)))
+        ) as file:
             for name, content, kind in entries:
                 info = zipfile.ZipInfo(name or "x")
                 info.external_attr = (0o120777 if kind == b"2" else 0o644) << 16

@@ -72,7 +72,9 @@ def attempt(name: str, value: Any) -> float:
         seconds = _timed(target, value)
         if seconds > target.seconds:
             seconds = min(seconds, _timed(target, value))
-    assert seconds <= target.seconds, f"{name} took {seconds:.1f} s for one input; {target.seconds:g} are allowed"
+    assert seconds <= target.seconds, (
+        f"{name} took {seconds:.1f} s for one input; {target.seconds:g} are allowed"
+    )
     return seconds
 
 
@@ -121,7 +123,9 @@ def check_verdict(value: tuple[str, str, str]) -> None:
     benchmark, text, reason = value
     for item in ITEMS[benchmark]:
         found = [verdict(benchmark, item, text)]
-        found += [read(benchmark, item, text) for kit, read in COMPATIBLE.items() if benchmark not in NO_SCORER[kit]]
+        found += [
+            read(benchmark, item, text) for kit, read in COMPATIBLE.items() if benchmark not in NO_SCORER[kit]
+        ]
         assert all(0.0 <= each.score <= 1.0 and (each.valid or each.score == 0.0) for each in found)
     judged = read_score(benchmark, Reply(text, reason))
     assert judged.score is None or 0.0 <= judged.score <= 1.0
@@ -156,7 +160,10 @@ def check_crop(value: tuple[Image.Image, Box | None, int, float]) -> None:
     assert 0 <= crop.x1 < crop.x2 <= image.width and 0 <= crop.y1 < crop.y2 <= image.height
     assert evidence.image.size == (crop.width, crop.height) and evidence.image.mode == image.mode
     assert evidence.refused is None or evidence.image.size == image.size
-    assert evidence.refused is not None or min(crop.width - min(min_side, image.width), crop.height - min(min_side, image.height)) >= 0
+    assert (
+        evidence.refused is not None
+        or min(crop.width - min(min_side, image.width), crop.height - min(min_side, image.height)) >= 0
+    )
 
 
 def check_encoded(encoded: bytes) -> None:
@@ -265,7 +272,17 @@ def check_items(value: tuple[tuple[str, dict[str, Any]], int]) -> None:
     for item in items:
         assert item.box is None or not item.box.is_empty
         assert item.size is None or min(item.size) > 0
-        json.dumps([item.id, item.question, item.cluster, *item.solution, *item.options.items(), *item.groups.items()], ensure_ascii=False).encode()
+        json.dumps(
+            [
+                item.id,
+                item.question,
+                item.cluster,
+                *item.solution,
+                *item.options.items(),
+                *item.groups.items(),
+            ],
+            ensure_ascii=False,
+        ).encode()
         verdict(benchmark, item, "<answer>B</answer>")
 
 
@@ -412,7 +429,10 @@ def check_archive(data: bytes) -> None:
 def _tsv(rows: list[dict[str, Any]]) -> bytes:
     """Rows as a TSV, badly quoted: texts hold tabs and ends of lines."""
     names = sorted({name for row in rows for name in row}, key=str)
-    lines = ["\t".join(map(str, names)), *("\t".join(str(row.get(name, "")) for name in names) for row in rows)]
+    lines = [
+        "\t".join(map(str, names)),
+        *("\t".join(str(row.get(name, "")) for name in names) for row in rows),
+    ]
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
@@ -435,7 +455,9 @@ def _prediction_files(row: dict[str, Any]) -> st.SearchStrategy:
         hostile.line_files(row | {"prediction": "<answer>B</answer>"}),
         hostile.line_files({"annotation": row, "prediction": "<answer>B</answer>", "box": [1, 2, 30, 40]}),
         hostile.line_files({"annotation": hostile.dumped(row).decode(), "prediction": ["B", "[1,2,30,40]"]}),
-        texts.map(lambda text: hostile.dumped({"annotation": text.decode("utf-8", "replace"), "prediction": "B"})),
+        texts.map(
+            lambda text: hostile.dumped({"annotation": text.decode("utf-8", "replace"), "prediction": "B"})
+        ),
     )
 
 
@@ -449,7 +471,10 @@ def _parquet_files() -> st.SearchStrategy:
     row = GOOD_ROWS["deepeyes"]
     pictures = hostile.encoded_pictures.map(lambda found: row | {"images": [{"bytes": found}]})
     return _one_of(
-        {"rows": st.lists(st.one_of(hostile.bent(row), pictures), min_size=1, max_size=3), "bytes": hostile.damaged(_parquet_bytes())}
+        {
+            "rows": st.lists(st.one_of(hostile.bent(row), pictures), min_size=1, max_size=3),
+            "bytes": hostile.damaged(_parquet_bytes()),
+        }
     )
 
 
@@ -482,11 +507,16 @@ TARGETS = {
         10,
         seconds=2.0,
     ),
-    "boxes": Target(check_boxes, st.tuples(hostile.any_boxes, hostile.any_boxes, hostile.sizes, hostile.sizes), 10),
+    "boxes": Target(
+        check_boxes, st.tuples(hostile.any_boxes, hostile.any_boxes, hostile.sizes, hostile.sizes), 10
+    ),
     "crop": Target(
         check_crop,
         st.tuples(
-            hostile.pictures, st.one_of(st.none(), hostile.any_boxes), st.integers(1, 60), st.floats(1.01, 1000)
+            hostile.pictures,
+            st.one_of(st.none(), hostile.any_boxes),
+            st.integers(1, 60),
+            st.floats(1.01, 1000),
         ),
         8,
     ),
@@ -498,7 +528,9 @@ TARGETS = {
         check_file,
         _one_of(
             {
-                form: (hostile.array_files if form == "viscot-conversations" else hostile.line_files)(GOOD_ROWS[form])
+                form: (hostile.array_files if form == "viscot-conversations" else hostile.line_files)(
+                    GOOD_ROWS[form]
+                )
                 for form in READERS
             }
         ),
