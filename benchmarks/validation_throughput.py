@@ -3,17 +3,21 @@
 Bare decoding opens and loads the same files with Pillow in as many threads, and does nothing else. A validation also
 reads rows, hashes files and pictures, checks boxes and answers, looks for duplicates, and writes data set, ledger and
 report; it begins in an empty folder each time. Pictures are of about a megapixel, with the grain of photographs.
+`cpu_ms` is processor time a picture, all threads together, which a machine that others use as well changes less.
 
     python -m benchmarks.validation_throughput
     python -m benchmarks.validation_throughput --pictures 1000 --workers 8
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
+import statistics
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -70,23 +74,40 @@ def measure(form: str, folder: Path, options: argparse.Namespace) -> list[Row]:
     """Bare decoding and validation of the same pictures, in turns."""
     paths, questions = write_files(folder / form, form, options)
 
+    spent: dict[str, list[float]] = {"bare decoding": [], "validate": []}
+
     def bare() -> None:
-        with ThreadPoolExecutor(options.workers) as pool:
+        with processor_time(spent["bare decoding"]), ThreadPoolExecutor(options.workers) as pool:
             list(pool.map(decode, paths))
 
     def checked() -> None:
         shutil.rmtree(folder / "out", ignore_errors=True)
-        found = validate(
-            questions, folder / "out", image_root=folder / form, workers=options.workers, progress=False
-        )
+        with processor_time(spent["validate"]):
+            found = validate(
+                questions, folder / "out", image_root=folder / form, workers=options.workers, progress=False
+            )
         assert found.counts["clean"] == len(paths), "every row is good"
 
     times = interleaved({"bare decoding": bare, "validate": checked}, repeats=options.repeats)
     kilobytes = sum(path.stat().st_size for path in paths) / len(paths) / 1000
     return [
-        {"format": form, "kilobytes": kilobytes, "pictures_per_s": len(paths) / row["median_s"], **row}
+        {
+            "format": form,
+            "kilobytes": kilobytes,
+            "pictures_per_s": len(paths) / row["median_s"],
+            "cpu_ms": 1000 * statistics.median(spent[row["name"]]) / len(paths),
+            **row,
+        }
         for row in summary(times, baseline="bare decoding")
     ]
+
+
+@contextlib.contextmanager
+def processor_time(spent: list[float]) -> Iterator[None]:
+    """Add the processor seconds of this process in the block."""
+    start = time.process_time()
+    yield
+    spent.append(time.process_time() - start)
 
 
 def size_of(text: str) -> tuple[int, int]:
