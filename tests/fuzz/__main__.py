@@ -1,89 +1,109 @@
-"""Fuzz everything for as many inputs as asked, and print how many there were: python -m fuzz --inputs 120000
+"""Give everything as many hostile inputs as asked, and print how many: python -m fuzz --inputs 120000
 
-Inputs come in chunks, each with a seed of its own, so that a failure is found again by `--target` and `--seed` and the
-generator's memory does not grow. Ends with status 1 after the first failure, whose smallest input is printed; enter it
-in tests/test_fuzz_regressions.py.
+Inputs come in chunks with a seed each, so that a failure is found again by `--target` and `--seed`, and the generator's
+memory does not grow. The first failure ends it with status 1; its smallest input is printed, and belongs into
+tests/test_fuzz_regressions.py.
 """
 
 import argparse
 import math
-import os
 import random
 import resource
 import sys
 import time
+import traceback
+from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from fuzz.targets import TARGETS, attempt
 
 CHUNK = 1000
-MOST_MEMORY = 3 * 2**30  # bytes beyond those of the start; an input that needs more fails
+MOST_MEMORY = 3 * 2**30  # bytes beyond what the start takes; an input that wants more fails
+LONGEST_REPORT = 4000  # characters of a failure that are printed
 FUZZING = settings(
-    deadline=None, database=None, phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck), print_blob=False
-)  # fmt: skip
+    deadline=None,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+)
 
 
 def fuzz(name: str, num: int, first_seed: int) -> dict[str, float]:
-    """Give `num` inputs to a target; raises what the first failure raises, with the input in the notes."""
-    done, slowest, start = 0, 0.0, time.perf_counter()
-    number = first_seed
-    while done < num:
-        strategy = TARGETS[name].strategy
+    """Give `num` inputs to a target; raises what the first failure raises.
+
+    Returns:
+        inputs, how many there were; taken, how many of them were taken for good; seconds; slowest, the processor
+        seconds of the slowest input.
+    """
+    found = {"inputs": 0, "taken": 0, "seconds": 0.0, "slowest": 0.0}
+    start, number = time.perf_counter(), first_seed
+    while found["inputs"] < num:
 
         @seed(number)
-        @settings(FUZZING, max_examples=min(CHUNK, num - done))
-        @given(strategy)
+        @settings(FUZZING, max_examples=min(CHUNK, num - found["inputs"]))
+        @given(TARGETS[name].strategy)
         def run(value: object) -> None:
-            nonlocal done, slowest
-            done += 1
-            slowest = max(slowest, attempt(name, value))
+            found["inputs"] += 1
+            taken, seconds = attempt(name, value)
+            found["taken"] += taken
+            found["slowest"] = max(found["slowest"], seconds)
 
         try:
             run()
         except BaseException as error:
-            error.add_note(
-                f"FUZZ failed: target {name}, found by --target {name} --seed {number} --inputs {CHUNK}"
-            )
+            error.add_note(f"find it again: --target {name} --seed {number} --inputs {CHUNK}")
             raise
         number += 1
-    return {"inputs": done, "seconds": time.perf_counter() - start, "slowest": slowest}
+    return found | {"seconds": time.perf_counter() - start}
 
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="fuzz", description=__doc__.partition("\n")[0])
     parser.add_argument("--inputs", type=int, default=120_000, help="over all targets")
     parser.add_argument(
-        "--target", choices=sorted(TARGETS), action="append", help="only this one; may be repeated"
+        "--target", choices=sorted(TARGETS), action="append", help="this one; may be repeated"
     )
     parser.add_argument("--seed", type=int, help="of the first chunk; left out, another each time")
     options = parser.parse_args()
     first_seed = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
     names = options.target or list(TARGETS)
-    shares = sum(TARGETS[name].share for name in names)
-    memory = (
-        os.sysconf("SC_PAGE_SIZE") * int(open("/proc/self/statm").read().split()[0])
-        if os.path.exists("/proc/self/statm")
-        else 0
-    )
-    if memory:
-        resource.setrlimit(resource.RLIMIT_AS, (memory + MOST_MEMORY, memory + MOST_MEMORY))
+    _limit_memory()
     print(f"FUZZ seed={first_seed}", flush=True)
-    total = {"inputs": 0, "seconds": 0.0}
+    total = 0
+    start = time.perf_counter()
     for name in names:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        found = fuzz(name, math.ceil(options.inputs * TARGETS[name].share / shares), first_seed)
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        before = _peak_mib()
+        num = math.ceil(options.inputs * TARGETS[name].share / sum(TARGETS[each].share for each in names))
+        try:
+            found = fuzz(name, num, first_seed)
+        except BaseException as error:
+            text = "".join(traceback.format_exception(error))
+            print(text[:LONGEST_REPORT], "\n...\n", text[-LONGEST_REPORT:])
+            print(f"FUZZ failed={name}")
+            return 1
+        total += found["inputs"]
         print(
-            f"FUZZ {name}={found['inputs']} seconds={found['seconds']:.0f} slowest_input={found['slowest']:.3f}s peak_memory=+{grown:.0f}MiB",
+            f"FUZZ {name}={found['inputs']} taken={found['taken'] / found['inputs']:.0%} seconds={found['seconds']:.0f}"
+            f" slowest={found['slowest']:.2f}s memory=+{_peak_mib() - before}MiB",
             flush=True,
         )
-        total = {key: total[key] + found[key] for key in total}
-    print(f"FUZZ total={total['inputs']} seconds={total['seconds']:.0f}")
+    print(f"FUZZ total={total} seconds={time.perf_counter() - start:.0f} peak={_peak_mib()}MiB")
     return 0
+
+
+def _peak_mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def _limit_memory() -> None:
+    """Let an input that eats memory fail, and not the machine; where the system says how much there is now."""
+    facts = Path("/proc/self/statm")
+    if facts.is_file():
+        most = int(facts.read_text().split()[0]) * resource.getpagesize() + MOST_MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ import gzip
 import io
 import json
 import math
+import struct
 import tarfile
 import zipfile
+import zlib
 
 from hypothesis import strategies as st
 from PIL import Image
@@ -49,7 +51,26 @@ blocks = st.builds(
     st.lists(st.sampled_from(NUMBERS), min_size=3, max_size=5).map(",".join),
     st.sampled_from(["</box>", "", "}", "</box></box>"]),
 )
+coordinate_texts = st.one_of(
+    st.integers(0, 40).map(str), st.integers(50, 500).map(str), st.sampled_from(NUMBERS)
+)
+quadruples = st.one_of(
+    st.builds("[{},{}, {},{}]".format, *[st.integers(0, 40)] * 2, *[st.integers(41, 500)] * 2),
+    st.builds("[{},{}, {},{}]".format, *[coordinate_texts] * 4),
+)
+turns = st.builds(
+    "{}<think>{}</think>{}{}".format,
+    st.sampled_from(("", "", " ", "so ")),
+    st.sampled_from(("", "the sign", "A, then [1,2,3,4]", "</think>", "<think>")),
+    st.sampled_from(("", " ", "\n", "\x85")),
+    st.one_of(
+        quadruples.map("<box>{}</box>".format),
+        pieces.map("<answer>{}</answer>".format),
+        pieces.map("<answer> {}".format),
+    ),
+)
 short_texts = st.one_of(
+    turns,
     pieces,
     st.lists(st.one_of(pieces, blocks), max_size=12).map("".join),
     st.lists(pieces, max_size=12).map(" ".join),
@@ -273,6 +294,7 @@ def _joined(draw, rows, separators, starts, ends):
 # boxes and pictures
 
 any_boxes = st.one_of(
+    *[st.builds(Box.from_xywh, *[st.floats(-20, 60)] * 2, *[st.floats(0.01, 100)] * 2)] * 3,
     st.builds(Box, *[st.floats(-50, 300)] * 4),
     st.builds(Box, *[st.floats()] * 4),
     st.builds(
@@ -351,12 +373,76 @@ def _samples() -> list[bytes]:
     return found
 
 
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+
+odd_chunks = st.builds(
+    _chunk,
+    st.sampled_from(
+        (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"tRNS", b"PLTE", b"gAMA", b"acTL", b"fcTL", b"pHYs")
+    ),
+    st.one_of(
+        st.binary(max_size=40),
+        st.sampled_from((b"a\0\0" + zlib.compress(bytes(300_000)), b"Exif\0\0II*\0\xff\xff\xff\xff")),
+    ),
+)
+sides = st.one_of(
+    st.integers(0, 40), st.sampled_from((9000, 11000, 12000, 32769, 65535, 2**24, 2**31 - 1, 2**32 - 1))
+)
+png_headers = st.tuples(
+    sides,
+    sides,
+    st.sampled_from((8, 1, 2, 4, 8, 16, 3)),
+    st.sampled_from((0, 2, 3, 4, 6, 1)),
+    st.just(0),
+    st.just(0),
+    st.integers(0, 2),
+)
+
+
+@st.composite
+def png_files(draw):
+    """PNG files whose checksums are right and whose header, chunks and content need not fit one another."""
+    header = draw(png_headers)
+    content = zlib.compress(bytes(draw(st.sampled_from((0, 1, 100, 5000)))))
+    palette = _chunk(b"PLTE", bytes(range(48))) if header[3] == 3 and draw(st.booleans()) else b""
+    extra = draw(st.one_of(st.just(b""), odd_chunks))
+    parts = [
+        _chunk(b"IHDR", struct.pack(">IIBBBBB", *header)),
+        *draw(st.permutations([palette, extra, _chunk(b"IDAT", content)])),
+        _chunk(b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def _with_exif(tag: int, kind: int, count: int, value: bytes, following: int) -> bytes:
+    """A JPEG whose EXIF has one entry, as odd as it likes."""
+    entry = struct.pack("<HHHI4sI", 1, tag, kind, count, value, following)
+    stream = io.BytesIO()
+    Image.new("RGB", (20, 10), "teal").save(stream, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0" + entry)
+    return stream.getvalue()
+
+
+turned_pictures = st.builds(
+    _with_exif,
+    st.sampled_from((0x0112, 0x0112, 0x8769)),
+    st.sampled_from((3, 3, 3, 1, 2, 4, 5, 7, 12, 0, 99)),
+    st.sampled_from((1, 1, 1, 0, 2, 2**32 - 1)),
+    st.one_of(
+        st.integers(0, 9).map(lambda value: bytes([value, 0, 0, 0])), st.binary(min_size=4, max_size=4)
+    ),
+    st.sampled_from((0, 0, 8, 2**32 - 1)),
+)
+
 SAMPLES = _samples()
 encoded_pictures = st.one_of(
     st.sampled_from(SAMPLES).flatmap(damaged),
     st.sampled_from(SAMPLES).flatmap(damaged),
-    st.binary(max_size=64),
     st.sampled_from(SAMPLES),
+    png_files(),
+    turned_pictures,
+    st.binary(max_size=64),
 )
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -366,11 +452,14 @@ NAMES = (
     "a.jpg", "b/1.jpg", "b", "b/", "./a.jpg", "../a.jpg", "/a.jpg", "a/../../b", "..\\a", "C:a", "a\x00b", "", ".", "..", "a\n", "x" * 120,
     "x" * 300, "é.jpg", "a.jpg/c", "b//1.jpg", "A.JPG",
 )  # fmt: skip
-names = st.one_of(st.sampled_from(NAMES), st.text(max_size=12))
+plain_names = st.builds("{}{}.jpg".format, st.sampled_from(("", "", "b/", "b/c/")), st.integers(0, 999))
+names = st.one_of(*[plain_names] * 6, st.sampled_from(NAMES), st.text(max_size=12))
 contents = st.one_of(st.binary(max_size=40), st.integers(0, 3000).map(bytes))
 
 
-entry_kinds = st.sampled_from((b"0", b"0", b"0", b"5", b"1", b"2", b"3", b"6", b"7", b"S", b"Z"))
+entry_kinds = st.one_of(
+    *[st.just(b"0")] * 8, st.sampled_from((b"5", b"1", b"2", b"3", b"6", b"7", b"S", b"Z"))
+)
 entry_lists = st.lists(st.tuples(names, contents, entry_kinds), max_size=5)
 
 
