@@ -23,7 +23,7 @@ FIND_PYTHON = for python in $(CANDIDATES); do \
 	then echo $$python; break; fi; done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test bench lint format clean
+.PHONY: help setup reproduce test bench fuzz lint format clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -41,6 +41,9 @@ bench: $(READY) ## run the benchmarks, print their tables, write benchmarks/resu
 		echo "$(OFFLINE) $(BIN)/python -W ignore -m benchmarks.$$name"; \
 		$(OFFLINE) $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; \
 	done
+
+fuzz: $(READY) ## give 120,000 hostile inputs to all that reads what others wrote (minutes)
+	cd tests && $(OFFLINE) ../$(BIN)/python -W ignore -m fuzz --inputs 120000
 
 lint: $(TOOLS) ## check style
 	$(BIN)/ruff check .
