@@ -135,7 +135,12 @@ PATHS = (
     "/home/x/cot_image_data/gqa/1.png", "cot_image_data/../../secret.png", "/cot_image_data/cot_image_data/a.png", "cot/gqa/1.png",
     "cot_image_data//etc/passwd", "a.png###[1,2,30,40]", "gqa/1.png###[1,2", "###", "1", "12345",
 )  # fmt: skip
-paths = st.one_of(st.sampled_from(PATHS), short_texts)
+good_paths = st.builds(
+    "{}{}".format,
+    st.sampled_from(("", "./", "cot_image_data/", "/x/cot_image_data/", "gqa/", "/", "//", "pictures/")),
+    st.sampled_from(("a.png", "gqa/1.png", "1.png", "out.png", "loop.png", "out/secret.png")),
+)
+paths = st.one_of(good_paths, st.sampled_from(PATHS), st.sampled_from(PATHS), short_texts)
 coordinates = st.one_of(st.integers(-5, 110), st.floats(-5, 110), numbers)
 box_lists = st.one_of(
     st.lists(st.lists(coordinates, min_size=4, max_size=4), max_size=3),
@@ -460,7 +465,10 @@ contents = st.one_of(st.binary(max_size=40), st.integers(0, 3000).map(bytes))
 entry_kinds = st.one_of(
     *[st.just(b"0")] * 8, st.sampled_from((b"5", b"1", b"2", b"3", b"6", b"7", b"S", b"Z"))
 )
-entry_lists = st.lists(st.tuples(names, contents, entry_kinds), max_size=5)
+entry_lists = st.one_of(
+    st.lists(st.tuples(names, contents, entry_kinds), max_size=5),
+    st.lists(st.tuples(plain_names, contents, st.just(b"0")), max_size=5, unique_by=lambda entry: entry[0]),
+)
 
 
 @st.composite
