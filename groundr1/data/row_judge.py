@@ -130,9 +130,8 @@ def _judge(line: int, found: Draft | BadRow, looking: Future[Looked] | None) -> 
         row.set_aside(found)
         return row
     row.draft = found
-    error = (
-        looking.exception()
-    )  # not raised again: its traceback would grow with every row that shares the picture
+    # Not raised again: its traceback would grow with every row that shares the picture.
+    error = looking.exception()
     if isinstance(error, BadRow):
         row.set_aside(error)
     else:

@@ -27,10 +27,21 @@ URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|data:")  # not "C:/..."
 
 
 class BadRow(ValueError):
-    """A row cannot be used; the message is the reason, `fault` its kind, such as "field" or "picture missing"."""
+    """A row cannot be used; the message is the reason, `fault` its kind, such as "field" or "picture missing".
+
+    Reasons quote files. An end of a line would split a row of the rejected table, and a terminal obeys other signs that
+    nobody sees, so they are written as Python escapes them.
+
+    >>> str(BadRow("There is no picture a\\nb.png"))
+    'There is no picture a\\\\nb.png'
+    """
 
     def __init__(self, reason: str, fault: str = "field"):
-        super().__init__(reason)
+        super().__init__(
+            "".join(
+                each if each.isprintable() else each.encode("unicode_escape").decode() for each in reason
+            )
+        )
         self.fault = fault
 
 
