@@ -1,8 +1,8 @@
 """A good row of every form that is read, small: what hostile rows are bent from."""
 
-from fuzz import hostile
+from fuzz.pictures import SAMPLES
 
-PICTURE = hostile.SAMPLES[3]
+PICTURE = SAMPLES[3]
 GOOD_ROWS = {
     "jsonl": {"image": "a.png", "question": "Which?\nA. red\nB. blue", "solution": "B", "kind": "choice", "boxes": [[1, 2, 30, 40]],
               "id": "x", "source": "s"},

@@ -14,8 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from fuzz import checks, hostile
+from fuzz import checks, file_checks
+from fuzz.files import archives, array_files, base64_of, damaged, deep_rows, dumped, line_files, odd_lines
 from fuzz.good_rows import GOOD_ITEMS, GOOD_ROWS, PICTURE
+from fuzz.pictures import any_boxes, encoded_pictures, pictures, sizes
+from fuzz.rows import bent, paths
+from fuzz.texts import pieces, texts
 from groundr1.data.items import BENCHMARK_NAMES
 from groundr1.data.readers import KINDS
 
@@ -101,30 +105,28 @@ def _of_rows(make: Callable[[dict[str, Any]], st.SearchStrategy]) -> st.SearchSt
 
 def _prediction_files(row: dict[str, Any]) -> st.SearchStrategy:
     """Predictions of another kit: the row's own keys, the row, or its JSON text, beside the prediction."""
-    texts = st.one_of(hostile.odd_lines, hostile.bent(row).map(hostile.dumped), hostile.deep_rows(row))
+    inner = st.one_of(odd_lines, bent(row).map(dumped), deep_rows(row))
     return st.one_of(
-        hostile.line_files(row | {"prediction": "<answer>B</answer>"}),
-        hostile.line_files({"annotation": row, "prediction": "<answer>B</answer>", "box": [1, 2, 30, 40]}),
-        hostile.line_files({"annotation": hostile.dumped(row).decode(), "prediction": ["B", "[1,2,30,40]"]}),
-        texts.map(
-            lambda text: hostile.dumped({"annotation": text.decode("utf-8", "replace"), "prediction": "B"})
-        ),
+        line_files(row | {"prediction": "<answer>B</answer>"}),
+        line_files({"annotation": row, "prediction": "<answer>B</answer>", "box": [1, 2, 30, 40]}),
+        line_files({"annotation": dumped(row).decode(), "prediction": ["B", "[1,2,30,40]"]}),
+        inner.map(lambda text: dumped({"annotation": text.decode("utf-8", "replace"), "prediction": "B"})),
     )
 
 
 def _tables(row: dict[str, Any]) -> st.SearchStrategy:
     """TSV files of rows that hold their picture."""
-    rows = st.lists(hostile.bent(row | {"image": hostile.base64_of(PICTURE)}), min_size=1, max_size=3)
-    return rows.map(_tsv).flatmap(hostile.damaged)
+    rows = st.lists(bent(row | {"image": base64_of(PICTURE)}), min_size=1, max_size=3)
+    return rows.map(_tsv).flatmap(damaged)
 
 
 def _parquet_files() -> st.SearchStrategy:
     row = GOOD_ROWS["deepeyes"]
-    pictures = hostile.encoded_pictures.map(lambda found: row | {"images": [{"bytes": found}]})
+    shown = encoded_pictures.map(lambda found: row | {"images": [{"bytes": found}]})
     return _one_of(
         {
-            "rows": st.lists(st.one_of(hostile.bent(row), pictures), min_size=1, max_size=3),
-            "bytes": hostile.damaged(_parquet_bytes()),
+            "rows": st.lists(st.one_of(bent(row), shown), min_size=1, max_size=3),
+            "bytes": damaged(_parquet_bytes()),
         }
     )
 
@@ -138,49 +140,45 @@ def _parquet_bytes() -> bytes:
 
 _training_files = _one_of(
     {
-        form: (hostile.array_files if form == "viscot-conversations" else hostile.line_files)(GOOD_ROWS[form])
-        for form in checks.READERS
+        form: (array_files if form == "viscot-conversations" else line_files)(GOOD_ROWS[form])
+        for form in file_checks.READERS
     }
 )
-_solutions = st.one_of(hostile.texts(20_000), st.lists(hostile.texts(2000), min_size=1, max_size=3))
+_solutions = st.one_of(texts(20_000), st.lists(texts(2000), min_size=1, max_size=3))
 _answers = st.one_of(
-    st.tuples(
-        st.one_of(st.none(), hostile.texts(20_000), hostile.texts(20_000)), _solutions, st.sampled_from(KINDS)
-    ),
+    st.tuples(st.one_of(st.none(), texts(20_000), texts(20_000)), _solutions, st.sampled_from(KINDS)),
     # An answer that is nearly right, and so gets past the first comparison.
     st.builds(
         lambda text, before, after, kind: (before + text + after, text, kind),
-        hostile.texts(20_000),
-        hostile.pieces,
-        hostile.pieces,
+        texts(20_000),
+        pieces,
+        pieces,
         st.sampled_from(KINDS),
     ),
 )
 _predictions = st.tuples(
     st.sampled_from(BENCHMARK_NAMES),
-    hostile.texts(20_000),
+    texts(20_000),
     st.sampled_from(("stop", "length", "content_filter", "")),
 )
-_crops = st.tuples(
-    hostile.pictures, st.one_of(st.none(), hostile.any_boxes), st.integers(1, 60), st.floats(1.01, 1000)
-)
-_pairs_of_boxes = st.tuples(hostile.any_boxes, hostile.any_boxes, hostile.sizes, hostile.sizes)
+_crops = st.tuples(pictures, st.one_of(st.none(), any_boxes), st.integers(1, 60), st.floats(1.01, 1000))
+_pairs_of_boxes = st.tuples(any_boxes, any_boxes, sizes, sizes)
 
 TARGETS = {
-    "turn": Target(checks.check_turn, hostile.texts(300_000), 14),
+    "turn": Target(checks.check_turn, texts(300_000), 14),
     "reward": Target(checks.check_reward, _answers, 16, seconds=2.0),
     "verdict": Target(checks.check_verdict, _predictions, 10, seconds=2.0),
     "boxes": Target(checks.check_boxes, _pairs_of_boxes, 10),
     "crop": Target(checks.check_crop, _crops, 8),
-    "picture": Target(checks.check_encoded, hostile.encoded_pictures, 10, seconds=5.0),
-    "row": Target(checks.check_row, _one_of({form: hostile.bent(row) for form, row in GOOD_ROWS.items()}), 8),
-    "path": Target(checks.check_path, st.tuples(hostile.paths, st.sampled_from((None, "cot_image_data"))), 4),
-    "items": Target(checks.check_items, st.tuples(_of_rows(hostile.bent), st.integers(0, 3)), 8),
-    "file": Target(checks.check_file, _training_files, 3, seconds=5.0),
-    "validation": Target(checks.check_validation, _training_files, 1, seconds=10.0),
-    "parquet": Target(checks.check_parquet, _parquet_files(), 2, seconds=5.0),
-    "table": Target(checks.check_table, _of_rows(_tables), 1, seconds=5.0),
-    "benchmark": Target(checks.check_benchmark, _of_rows(hostile.line_files), 2, seconds=5.0),
-    "predictions": Target(checks.check_predictions, _of_rows(_prediction_files), 2, seconds=5.0),
-    "archive": Target(checks.check_archive, hostile.archives(), 3, seconds=5.0),
+    "picture": Target(checks.check_encoded, encoded_pictures, 10, seconds=5.0),
+    "row": Target(checks.check_row, _one_of({form: bent(row) for form, row in GOOD_ROWS.items()}), 8),
+    "path": Target(checks.check_path, st.tuples(paths, st.sampled_from((None, "cot_image_data"))), 4),
+    "items": Target(checks.check_items, st.tuples(_of_rows(bent), st.integers(0, 3)), 8),
+    "file": Target(file_checks.check_file, _training_files, 3, seconds=5.0),
+    "validation": Target(file_checks.check_validation, _training_files, 1, seconds=10.0),
+    "parquet": Target(file_checks.check_parquet, _parquet_files(), 2, seconds=5.0),
+    "table": Target(file_checks.check_table, _of_rows(_tables), 1, seconds=5.0),
+    "benchmark": Target(file_checks.check_benchmark, _of_rows(line_files), 2, seconds=5.0),
+    "predictions": Target(file_checks.check_predictions, _of_rows(_prediction_files), 2, seconds=5.0),
+    "archive": Target(file_checks.check_archive, archives(), 3, seconds=5.0),
 }
