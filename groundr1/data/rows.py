@@ -38,9 +38,7 @@ class BadRow(ValueError):
 
     def __init__(self, reason: str, fault: str = "field"):
         super().__init__(
-            "".join(
-                each if each.isprintable() else each.encode("unicode_escape").decode() for each in reason
-            )
+            "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in reason)
         )
         self.fault = fault
 
