@@ -1,8 +1,8 @@
 """Give everything as many hostile inputs as asked, and print how many: python -m fuzz --inputs 120000
 
 Inputs come in chunks with a seed each, so that a failure is found again by `--target` and `--seed`, and the generator's
-memory does not grow. The first failure ends it with status 1; its smallest input is printed, and belongs into
-tests/test_fuzz_regressions.py.
+memory does not grow. A failure ends its target, and in the end the status is 1; its smallest input is printed, and
+belongs into tests/test_fuzz_regressions.py.
 """
 
 import argparse
@@ -72,26 +72,39 @@ def main() -> int:
     names = options.target or list(TARGETS)
     _limit_memory()
     print(f"FUZZ seed={first_seed}", flush=True)
-    total = 0
+    total, failed = 0, []
     start = time.perf_counter()
     for name in names:
-        before = _peak_mib()
         num = math.ceil(options.inputs * TARGETS[name].share / sum(TARGETS[each].share for each in names))
-        try:
-            found = fuzz(name, num, first_seed)
-        except BaseException as error:
-            text = "".join(traceback.format_exception(error))
-            print(text[:LONGEST_REPORT], "\n...\n", text[-LONGEST_REPORT:])
-            print(f"FUZZ failed={name}")
-            return 1
-        total += found["inputs"]
-        print(
-            f"FUZZ {name}={found['inputs']} taken={found['taken'] / found['inputs']:.0%} seconds={found['seconds']:.0f}"
-            f" slowest={found['slowest']:.2f}s memory=+{_peak_mib() - before}MiB",
-            flush=True,
-        )
+        met = _told(name, num, first_seed)
+        if met is None:
+            failed.append(name)
+        else:
+            total += met
     print(f"FUZZ total={total} seconds={time.perf_counter() - start:.0f} peak={_peak_mib()}MiB")
-    return 0
+    if failed:
+        print(f"FUZZ failed={','.join(failed)}")
+    return int(bool(failed))
+
+
+def _told(name: str, num: int, first_seed: int) -> int | None:
+    """Fuzz a target and print how it went; returns how many inputs it met, None where it failed."""
+    before = _peak_mib()
+    try:
+        found = fuzz(name, num, first_seed)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # extensions raise what is no Exception
+        text = "".join(traceback.format_exception(error))
+        print(text if len(text) < LONGEST_REPORT else f"...\n{text[-LONGEST_REPORT:]}")
+        print(f"FUZZ failed={name}", flush=True)
+        return None
+    print(
+        f"FUZZ {name}={found['inputs']} taken={found['taken'] / found['inputs']:.0%} seconds={found['seconds']:.0f}"
+        f" slowest={found['slowest']:.2f}s memory=+{_peak_mib() - before}MiB",
+        flush=True,
+    )
+    return found["inputs"]
 
 
 def _peak_mib() -> int:

@@ -91,7 +91,8 @@ def check_boxes(value: tuple[Box, Box, tuple[float, float], tuple[float, float]]
         return False
     assert 0.0 <= relative_area(a, size) <= 1.0
     if inside is not None:
-        assert 0 <= inside.x1 < inside.x2 <= size[0] and 0 <= inside.y1 < inside.y2 <= size[1]
+        width, height = map(float, size)  # rounds whole numbers above 2 ** 53, as a box does
+        assert 0 <= inside.x1 < inside.x2 <= width and 0 <= inside.y1 < inside.y2 <= height
     try:
         rescale(a, size, other)
     except ValueError:
