@@ -1,11 +1,12 @@
 """The same checks under a fuzzer that is guided by coverage, for as long as one likes. Opt-in, because it is another
-program: `pip install -e .[fuzz]` (Linux and macOS, Python 3.11 to 3.13), then in the folder tests
+program: `pip install atheris` (it has wheels for Linux), then in the folder tests
 
+    mkdir corpus
     python -m fuzz.atheris_target row corpus -max_total_time=600
 
 where `row` is a target of `fuzz.targets`, `corpus` a folder that keeps inputs which reached something new, and the rest
-are options of libFuzzer. An input is bytes from which Hypothesis draws, so both fuzzers know the same world. A failure
-is printed with the value that caused it.
+are options of libFuzzer. An input is bytes from which Hypothesis draws, so both fuzzers know the same world; about half
+of the bytes are too few to draw from and cost nothing. A failure is printed with the value that caused it.
 """
 
 import sys
