@@ -60,6 +60,9 @@ FOUND = {
     "half a character in a question": (
         "items", (("hrbench", HRBENCH | {"question": "Which\ud800?"}), 0), "UnicodeEncodeError, which is no BadRow",
     ),
+    "half a character in the path of a picture": (
+        "items", (("mmvet", MMVET | {"image": "\ud800"}), 0), "nobody can save it",
+    ),
     "half a character in an option": ("items", (("hrbench", HRBENCH | {"A": "\udfff"}), 0), "nobody can save it"),
     **{
         f"half a character in {key!r} of a benchmark": (

@@ -229,7 +229,7 @@ def picture_of(row: Mapping[str, Any]) -> str | None:
     for key in ("picture", "image_path", "Image", "image", "img_path"):
         value = row.get(key)
         if isinstance(value, str) and 0 < len(value) <= LONGEST_PATH and not (key == "image" and pointer):
-            return value
+            return writable(value, key)
     return None
 
 

@@ -264,7 +264,7 @@ def hrbench(row: Mapping[str, Any], number: int) -> list[Item]:
     return [
         Item(
             id=text(row, "index", default=str(number)),
-            cluster=hashlib.sha256(shared.encode(errors="surrogatepass")).hexdigest()[:16],
+            cluster=hashlib.sha256(shared.encode()).hexdigest()[:16],
             groups={"category": category, "cycle": text(row, "cycle_category")},
             image=picture,
             **fields,
