@@ -11,14 +11,20 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from groundr1.data import archives
-from groundr1.data.archives import MAX_HEADER, BadArchive, unpack
+from groundr1.data.archives import BadArchive, unpack
+from groundr1.data.archives.entries import MAX_HEADER
+from groundr1.data.archives.parts import Joined
 
 FILES = {"gqa/1.jpg": b"one", "gqa/2.jpg": b"", "flickr30k/deep/3.jpg": b"three" * 1000, "4.jpg": b"x" * 512}
 PACKERS = {
@@ -82,6 +88,76 @@ def test_good_archives_come_out_whole(tmp_path: Path, form: str):
     assert paths == [tmp_path / "new" / "pictures" / name for name in FILES], "in the archive's order"
     assert files_below(tmp_path / "new" / "pictures") == FILES
     assert os.listdir(tmp_path / "new") == ["pictures"], "nothing else beside it"
+
+
+def cut(folder: Path, data: bytes, names: list[str]) -> Path:
+    """Write bytes as parts of equal size."""
+    folder.mkdir()
+    size = -(-len(data) // len(names))
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(data[number * size : (number + 1) * size])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("form", "names"),
+    [
+        (".tar", [f"cot_images_{number:02}" for number in range(13)]),  # as Visual-CoT's pictures come
+        (".tar", [f"cot_images_0{number}" for number in range(3)]),
+        (".tar.gz", [f"part{number}" for number in range(8, 12)]),  # 8, 9, 10, 11: in the order of numbers
+        (".zip", ["images.zip.001", "images.zip.002"]),
+        (".tar.xz", ["xaa", "xab", "xac"]),  # what `split` makes
+        (".tar", ["only.tar"]),
+    ],
+)
+def test_archives_in_parts_are_read_as_one(tmp_path: Path, form: str, names: list[str]):
+    packed = tar_bytes(*(member(*each) for each in FILES.items()))
+    data = zip_bytes(*FILES.items()) if form == ".zip" else PACKERS[form](packed)
+    folder = cut(tmp_path / "parts", data, names)
+    (folder / ".cache").mkdir()  # the Hub's client leaves one
+    (folder / ".gitattributes").touch()
+    unpack(folder, tmp_path / "pictures", progress=False)
+    assert files_below(tmp_path / "pictures") == FILES
+    unpack([folder / name for name in names], tmp_path / "again", progress=False)
+    assert files_below(tmp_path / "again") == FILES
+
+
+def test_parts_that_are_left_out_are_named(tmp_path: Path):
+    names = [f"cot_images_{number:02}" for number in range(5)]
+    folder = cut(tmp_path / "parts", tar_bytes(*(member(*each) for each in FILES.items())), names)
+    (folder / names[-1]).rename(tmp_path / "last")
+    with pytest.raises(BadArchive, match="cot_images_00 and 3 more parts, entry '4.jpg': .*cut off"):
+        unpack(folder, tmp_path / "a", progress=False)
+    (tmp_path / "last").rename(folder / names[-1])
+    (folder / names[2]).unlink()
+    with pytest.raises(
+        FileNotFoundError, match="parts lacks the part that follows cot_images_01; download it"
+    ):
+        unpack(folder, tmp_path / "a", progress=False)
+    with pytest.raises(FileNotFoundError, match="no archive .*cot_images_02; download it"):
+        unpack([folder / name for name in names], tmp_path / "a", progress=False)
+    (folder / "train.tar").touch()
+    with pytest.raises(ValueError, match="cot_images_01, .*are not the parts of one archive; give a file"):
+        unpack(folder, tmp_path / "a", progress=False)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty holds no archive"):
+        unpack(tmp_path / "empty", tmp_path / "a", progress=False)
+    assert not (tmp_path / "a").exists()
+
+
+@given(st.lists(st.binary(max_size=20), min_size=1, max_size=5), st.data())
+def test_joined_files_read_as_their_bytes_one_behind_the_other(parts: list[bytes], data: st.DataObject):
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, str(number)) for number in range(len(parts))]
+        for path, part in zip(paths, parts, strict=True):
+            path.write_bytes(part)
+        whole = io.BytesIO(b"".join(parts))
+        with io.BufferedReader(Joined(paths), 7) as joined:
+            assert joined.raw.num_bytes == len(whole.getvalue())
+            for _ in range(data.draw(st.integers(1, 5))):
+                at, num = data.draw(st.integers(0, 110)), data.draw(st.integers(0, 110))
+                assert joined.seek(at) == whole.seek(at) and joined.read(num) == whole.read(num)
+            assert joined.seek(-1 if whole.getvalue() else 0, os.SEEK_END) == max(joined.raw.num_bytes - 1, 0)
 
 
 def test_what_tar_and_zip_commonly_hold_is_taken(tmp_path: Path):
@@ -228,8 +304,12 @@ def test_a_full_disk_is_no_fault_of_the_archive(tmp_path: Path, monkeypatch):
     def full(source: object, target: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(archives.os, "replace", full)
     (tmp_path / "a.tar").write_bytes(tar_bytes(GOOD))
+    with monkeypatch.context() as patch:
+        patch.setattr(archives.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+        with pytest.raises(OSError, match="No space left.*a.tar could not be unpacked into .*make room"):
+            unpack(tmp_path / "a.tar", tmp_path / "a", progress=False)
+    monkeypatch.setattr(archives.os, "replace", full)
     with pytest.raises(
         OSError, match="No space left.*a.tar could not be unpacked into .*make room"
     ) as caught:

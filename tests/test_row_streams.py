@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from groundr1.boxes import Box
 from groundr1.data import json_array, rows
 from groundr1.data.json_array import read_array
-from groundr1.data.readers import read_viscot_conversations
+from groundr1.data.readers import read_form, read_viscot_conversations
 from groundr1.data.row_streams import FORMS, stream
 from groundr1.data.rows import BadRow, Draft, find_picture, read_lines
 from tests.small_annotations import encoded, noise, plain, write_lines, write_picture
@@ -186,6 +186,63 @@ def test_conversations_are_read_and_a_box_stated_twice_is_compared(tmp_path: Pat
     )
     assert rejected == [] and dataset[0]["boxes"] == [[10.0, 20.0, 30.0, 40.0]]
     assert dataset[0]["image"].size == (100, 80)
+
+
+METADATA = {
+    "question": " Who is it? ", "answer": "the king", "image": "1.png", "width": 100, "height": 80, "dataset": "gqa",
+    "split": "train", "bboxs": [[10, 20, 30, 40], [50, 5, 60, 15]], "full_answer": "It is.", "thought": "look",
+}  # fmt: skip
+
+
+def test_a_set_of_visual_cot_keeps_all_its_boxes_and_knows_its_folder(tmp_path: Path):
+    textcap = METADATA | {"dataset": "textcap", "image": "a/2.jpg", "bboxs": [[1, 2, 3, 4]]}
+    path = write_lines(tmp_path / "gqa_cot_train.jsonl", METADATA, textcap)
+    (_, first), (_, second) = stream(path, "viscot-metadata")
+    boxes = [Box(10.0, 20.0, 30.0, 40.0), Box(50.0, 5.0, 60.0, 15.0)]
+    assert first == Draft(
+        "gqa_cot_train-1",
+        "cot_image_data/gqa/1.png",
+        "Who is it?",
+        ["the king"],
+        "choice",
+        boxes,
+        "gqa",
+        (100, 80),
+    )
+    assert second.image == "cot_image_data/textvqa/a/2.jpg" and second.kind == "ocr"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"dataset": "coco"}, "no Visual-CoT set"),
+        ({"answer": " "}, "'answer'"),
+        ({"question": "absent"}, "'question'"),
+        ({"bboxs": [[1, 2, 3]]}, "'bboxs'"),
+        ({"width": 0}, "width"),
+    ],
+)
+def test_other_rows_of_a_set_of_visual_cot_are_set_aside(tmp_path: Path, changes, reason: str):
+    row = {key: value for key, value in (METADATA | changes).items() if value != "absent"}
+    (_, bad), (_, good) = stream(write_lines(tmp_path / "v.jsonl", row, METADATA), "viscot-metadata")
+    assert isinstance(bad, BadRow) and reason in str(bad) and isinstance(good, Draft)
+
+
+def test_a_path_out_of_the_folder_of_a_set_is_refused(tmp_path: Path):
+    (tmp_path / "root").mkdir()
+    for image in ("../../secret.png", "../gqa/1.png"):
+        path = write_lines(tmp_path / "v.jsonl", METADATA | {"image": image})
+        dataset, (rejected,) = read_form(path, "viscot-metadata", tmp_path / "root")
+        assert not len(dataset) and rejected.fault == "path"
+
+
+def test_the_two_jsonl_forms_of_visual_cot_name_one_another(tmp_path: Path):
+    path = write_lines(tmp_path / "v.jsonl", METADATA)
+    with pytest.raises(ValueError, match="v.jsonl, line 1: question and answer .* form 'viscot-metadata'"):
+        list(stream(path, "viscot"))
+    official = {"dataset": "gqa", "problem": "Who?", "solution": "me", "image": "x/cot_image_data/gqa/1.png"}
+    with pytest.raises(ValueError, match="problem and solution .* form 'viscot'"):
+        list(stream(write_lines(path, official), "viscot-metadata"))
 
 
 # Forms in general

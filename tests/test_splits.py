@@ -1,6 +1,8 @@
 """Splits of an experiment: drawn or checked once, kept on disk, and every row that was read accounted for."""
 
+import io
 import json
+import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -16,7 +18,7 @@ from groundr1.config import TrainConfig
 from groundr1.data import collect as collect_module
 from groundr1.data import make_scenes
 from groundr1.data.collect import open_saved, save_rows
-from groundr1.data.validation import InvalidRow, validate
+from groundr1.data.validation import InvalidRow, load_validation, validate
 from groundr1.runs import RunExistsError
 from groundr1.splits import (
     balanced_scales,
@@ -27,7 +29,7 @@ from groundr1.splits import (
     prepare_data,
 )
 from groundr1.training import load_training_data
-from tests.small_annotations import noise
+from tests.small_annotations import noise, write_picture
 from tests.small_training_set import (
     BAD_ROWS,
     HELDOUT_FAULTS,
@@ -254,6 +256,40 @@ def test_an_archive_is_unpacked_once(tmp_path: Path, monkeypatch):
     other = source | {"archive": source["path"]}
     with pytest.raises(ValueError, match="give each an image_root of its own"):
         prepare_data(tmp_path / "c", {"train": source, "heldout": other})
+
+
+def test_visual_cot_goes_from_download_to_training_set(tmp_path: Path):
+    """Its files of one set each, and its pictures as one tar in parts, as they lie on the Hub."""
+    metadata, parts, packed = tmp_path / "metadata", tmp_path / "cot_images_tar_split", io.BytesIO()
+    metadata.mkdir()
+    parts.mkdir()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for number, name in enumerate(("gqa/1.png", "textvqa/2.png")):
+            write_picture(tmp_path / "picture.png", number)
+            tar.add(tmp_path / "picture.png", f"cot_image_data/{name}")
+    for number in range(3):
+        (parts / f"cot_images_{number:02}").write_bytes(
+            packed.getvalue()[number * 4000 :][: (4000, 4000, None)[number]]
+        )
+    row = {
+        "question": "What?",
+        "answer": "it",
+        "width": 100,
+        "height": 80,
+        "bboxs": [[1, 2, 30, 40]],
+        "split": "train",
+    }
+    for name, image in (("gqa", "1.png"), ("textcap", "2.png"), ("vsr", "3.png")):
+        row |= {"dataset": name, "image": image}
+        (metadata / f"{name}_cot_train.jsonl").write_text(json.dumps(row) + "\n")
+    source = {
+        "path": [str(path) for path in sorted(metadata.iterdir())], "format": "viscot-metadata",
+        "image_root": str(tmp_path / "images"), "archive": str(parts),
+    }  # fmt: skip
+    train = prepare_data(tmp_path / "run", {"train": source})["train"]
+    assert train["source"] == ["gqa", "textcap"] and train["boxes"][0] == [[1.0, 2.0, 30.0, 40.0]]
+    (lost,) = load_validation(tmp_path / "run" / "validated" / "train").rejected.to_dict("records")
+    assert (lost["source"], lost["fault"], lost["line"]) == ("vsr", "picture missing", 1)
 
 
 # Errors, kills

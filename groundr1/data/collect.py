@@ -5,10 +5,10 @@
 >>> train.checked.counts["faults"], len(train.dataset)                                       # doctest: +SKIP
 
 Options of a file: "path" (a file, a list of files, or the folder of a saved data set or of a validation), "format" (one
-of `row_streams.FORMS`, "jsonl" if left out), "image_root", "archive" (zip or tar with the pictures, unpacked as the
-image root unless that is there), "strict" (stop at the first bad row), "shard" ([i, n]: every n-th row, beginning with
-row i), "balance" (true, or how many rows: `balance_by_scale`) and "seed" (of the balance). Options of scenes are those
-of `make_scenes`.
+of `row_streams.FORMS`, "jsonl" if left out), "image_root", "archive" (zip or tar with the pictures, whole or in parts
+as `unpack` takes it; unpacked as the image root unless that is there), "strict" (stop at the first bad row), "shard"
+([i, n]: every n-th row, beginning with row i), "balance" (true, or how many rows: `balance_by_scale`) and "seed" (of
+the balance). Options of scenes are those of `make_scenes`.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 from datasets import Dataset, load_from_disk
 
-from groundr1.data.archives import unpack
+from groundr1.data.archives import parts_of, unpack
 from groundr1.data.balance import balance_by_scale, evidence_areas, scale_distribution
 from groundr1.data.card import CardSplit
 from groundr1.data.example import EXAMPLE_FEATURES
@@ -65,12 +65,14 @@ def check_places(source: Source, root: Path = Path()) -> None:
     form = source.get("format", "jsonl")
     if form not in FORMS:
         raise ValueError(f"format={form!r} is none of {', '.join(FORMS)}.")
-    paths, image_root, archive = _paths(source, root), source.get("image_root"), source.get("archive")
+    paths, image_root, archive = _paths(source, root), source.get("image_root"), _archive(source, root)
     if len(paths) > 1 and any(path.is_dir() for path in paths):
         raise ValueError(f"path={source['path']!r} holds a folder among several; give files, or one folder.")
-    for path in paths if archive is None else [*paths, root / archive]:
+    for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"There is no {path}; download it, or correct the path.")
+    if archive is not None:
+        parts_of(archive)
     if image_root is None and (archive is not None or (form != "deepeyes" and not paths[0].is_dir())):
         raise ValueError(
             f"The pictures of {paths[0]} need an 'image_root', the folder that their paths start from."
@@ -190,11 +192,12 @@ def file_hashes(source: Source, root: Path = Path()) -> dict[str, str]:
 
 def _checked(source: Source, folder: Path, against: Sequence[str | Path], root: Path) -> Validation:
     image_root = root / source["image_root"] if "image_root" in source else None
-    if "archive" in source:
+    archive = _archive(source, root)
+    if archive is not None:
         if image_root.is_dir() and any(image_root.iterdir()):
             logger.info("%s is there; %s is not unpacked again", image_root, source["archive"])
         else:
-            unpack(root / source["archive"], image_root)
+            unpack(archive, image_root)
     paths = _paths(source, root)
     return validate(
         open_saved(paths[0]) if paths[0].is_dir() else paths,
@@ -205,6 +208,17 @@ def _checked(source: Source, folder: Path, against: Sequence[str | Path], root: 
         shard=tuple(source.get("shard", (0, 1))),
         against=against,
         redo=False,
+    )
+
+
+def _archive(source: Source, root: Path) -> Path | list[Path] | None:
+    named = source.get("archive")
+    return (
+        named
+        if named is None
+        else root / named
+        if isinstance(named, str | Path)
+        else [root / each for each in named]
     )
 
 

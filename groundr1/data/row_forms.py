@@ -24,7 +24,7 @@ from groundr1.data.rows import (
     writable,
 )
 
-__all__ = ["KINDS", "WrongForm", "conversation", "deepeyes", "plain", "refcoco", "viscot"]
+__all__ = ["KINDS", "WrongForm", "conversation", "deepeyes", "metadata", "plain", "refcoco", "viscot"]
 
 KINDS = ("choice", "contains", "exact", "math", "ocr", "rouge", "yes_no")  # those of groundr1.rewards
 
@@ -34,6 +34,8 @@ BOX_REQUEST = re.compile(
 )
 # What DeepEyes appends to a question to explain its tool.
 TOOL_HINT = re.compile(r"\s*Think first, call \*\*.*", re.DOTALL)
+# Folder of a set's pictures in Visual-CoT's archive, where it is not that of its name.
+SET_FOLDERS = {"textcap": "textvqa"}
 
 
 class WrongForm(ValueError):
@@ -71,6 +73,11 @@ def viscot(row: Mapping[str, Any], stem: str, line: int) -> Draft:
             " read_refcoco, form 'refcoco'."
         )
     _known_set(name)
+    if "problem" not in row and "question" in row:
+        raise WrongForm(
+            "question and answer in place of problem and solution, as Visual-CoT's files of one set each have them."
+            " That is form 'viscot-metadata'."
+        )
     if row.get("problem") == "" and isinstance(row.get("solution"), list):
         raise WrongForm(
             "no problem, but a list of expressions, as the rows of RefCOCO have, whose boxes cannot be corners"
@@ -82,6 +89,27 @@ def viscot(row: Mapping[str, Any], stem: str, line: int) -> Draft:
     identity = f"{name}-{id_field(row, 'problem_id')}"
     kind, size = VISCOT_KINDS[name], size_field(row)
     return Draft(identity, text_field(row, "image"), question, solution, kind, boxes, name, size)
+
+
+def metadata(row: Mapping[str, Any], stem: str, line: int) -> Draft:
+    """Visual-CoT's files of one set each (`metadata/gqa_cot_train.jsonl`), as its tools read them; none was at hand.
+
+    `image` is a path below the folder of the set. A question may have several `bboxs`, which all are kept; the same
+    question as a conversation has the smallest box around them. `answer` is the only solution; what some sets have
+    beside it (`possible_answers`, `full_answer`, `thought`) is left aside.
+    """
+    if "problem" in row and "question" not in row:
+        raise WrongForm(
+            "problem and solution in place of question and answer, as the files of Ground-R1 have them. Read it with"
+            " read_viscot, form 'viscot'."
+        )
+    name = text_field(row, "dataset")
+    _known_set(name)
+    image = f"cot_image_data/{SET_FOLDERS.get(name, name)}/{text_field(row, 'image')}"
+    question, answer = text_field(row, "question").strip(), text_field(row, "answer").strip()
+    boxes = [Box(*corners) for corners in boxes_field(row, "bboxs")]
+    size = size_field(row)
+    return Draft(f"{stem}-{line}", image, question, [answer], VISCOT_KINDS[name], boxes, name, size)
 
 
 def refcoco(row: Mapping[str, Any], stem: str, line: int) -> Draft:
@@ -100,7 +128,7 @@ def refcoco(row: Mapping[str, Any], stem: str, line: int) -> Draft:
 
 
 def conversation(row: Mapping[str, Any], stem: str, line: int) -> Draft:
-    """Visual-CoT's own form (`viscot_363k.json`), as public code reads it; the file itself was not at hand.
+    """Visual-CoT's own form (`viscot_363k.json`, 404,120 rows), as its own tools write it; the file was not at hand.
 
     `image` is the path and, with the box in pixels, once more ("cot/gqa/1.jpg###[10, 20, 30, 40]"); `conversations`
     are question with a request for a box, box as shares of the picture padded to a square, picture, answer. Without a

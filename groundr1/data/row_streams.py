@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from groundr1.data.json_array import read_array
-from groundr1.data.row_forms import WrongForm, conversation, deepeyes, plain, refcoco, viscot
+from groundr1.data.row_forms import WrongForm, conversation, deepeyes, metadata, plain, refcoco, viscot
 from groundr1.data.rows import BadRow, Draft, Row, read_lines
 
 __all__ = ["FORMS", "Form", "stream"]
@@ -66,6 +66,7 @@ def _parquet_rows(path: Path) -> Rows:
 FORMS: Mapping[str, Form] = {
     "jsonl": Form(read_lines, plain),
     "viscot": Form(read_lines, viscot, marker="cot_image_data"),
+    "viscot-metadata": Form(read_lines, metadata, marker="cot_image_data"),
     "viscot-conversations": Form(read_array, conversation, marker="cot_image_data"),
     "refcoco": Form(read_lines, refcoco, frame="extents"),
     "deepeyes": Form(_parquet_rows, deepeyes),

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from fuzz.workplace import image_root, workplace, written
-from groundr1.data import Example, read_deepeyes, read_jsonl, read_refcoco, read_viscot
+from groundr1.data import Example, read_deepeyes
 from groundr1.data.archives import BadArchive, unpack
 from groundr1.data.benchmarks import read_benchmark
 from groundr1.data.items import BadRow, items_of
-from groundr1.data.readers import read_viscot_conversations
+from groundr1.data.readers import read_form
+from groundr1.data.row_streams import FORMS
 from groundr1.data.validation import validate
 from groundr1.evaluation.predictions import load_predictions
 from groundr1.evaluation.scoring import score
@@ -35,12 +36,7 @@ def _paths_stay_below(dataset: Dataset) -> None:
     assert all(Path(os.path.realpath(path)).is_relative_to(root) for path in paths)
 
 
-READERS = {
-    "jsonl": read_jsonl,
-    "viscot": read_viscot,
-    "refcoco": read_refcoco,
-    "viscot-conversations": read_viscot_conversations,
-}
+TEXT_FORMS = sorted(set(FORMS) - {"deepeyes"})
 
 
 def check_file(value: tuple[str, bytes]) -> bool:
@@ -48,7 +44,7 @@ def check_file(value: tuple[str, bytes]) -> bool:
     form, data = value
     path = written("rows.json", data)
     try:
-        dataset, rejected = READERS[form](path, image_root())
+        dataset, rejected = read_form(path, form, image_root())
     except ValueError as error:
         assert str(path) in str(error)
         return _refused(error)

@@ -8,6 +8,8 @@ GOOD_ROWS = {
               "id": "x", "source": "s"},
     "viscot": {"image": "/home/x/cot_image_data/gqa/1.png", "width": 100, "height": 80, "bboxs": [[1, 2, 30, 40]], "dataset": "gqa",
                "split": "val", "problem": 'Which?"  \nA. red \nB. blue\n', "solution": "<answer>B</answer>", "problem_id": 7},
+    "viscot-metadata": {"question": "Which?", "answer": "blue", "image": "1.png", "width": 100, "height": 80, "dataset": "gqa", "split": "train",
+                        "bboxs": [[1, 2, 30, 40], [20, 5, 60, 70]], "full_answer": "It is blue.", "thought": "Look."},
     "viscot-conversations": {
         "image": ["cot/gqa/1.png", "cot/gqa/1.png###[1, 2, 30, 40]"], "dataset": "gqa", "question_id": 3,
         "conversations": [

@@ -141,7 +141,7 @@ def _parquet_bytes() -> bytes:
 _training_files = _one_of(
     {
         form: (array_files if form == "viscot-conversations" else line_files)(GOOD_ROWS[form])
-        for form in file_checks.READERS
+        for form in file_checks.TEXT_FORMS
     }
 )
 _solutions = st.one_of(texts(20_000), st.lists(texts(2000), min_size=1, max_size=3))
