@@ -17,9 +17,9 @@ from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
 from groundr1.boxes import Box, relative_area
-from groundr1.data.ledger import Parts
 from groundr1.data.picture_check import to_rgb
-from groundr1.data.validation_report import BAD, STATED, drawn_row, worst_rows
+from groundr1.data.validation.ledger import Parts
+from groundr1.data.validation.report import BAD, STATED, drawn_row, worst_rows
 from groundr1.diagnostics import scale_of
 from groundr1.figure_style import (
     INK,

@@ -9,9 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from groundr1.data import duplicates
-from groundr1.data.duplicates import NEAR, FirstSeen, distances, key_of, near_duplicates, question_key
-from groundr1.data.validation import Validation, validate
+from groundr1.data.validation import Validation, duplicates, validate
+from groundr1.data.validation.duplicates import (
+    NEAR,
+    FirstSeen,
+    distances,
+    key_of,
+    near_duplicates,
+    question_key,
+)
 from tests.small_annotations import noise, plain, write_lines, write_picture
 
 HASHES = st.integers(0, 2**64 - 1)

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from groundr1.data import EXAMPLE_FEATURES, read_jsonl
-from groundr1.data import ledger as ledger_module
 from groundr1.data import validation as validation_module
-from groundr1.data.ledger import Parts
 from groundr1.data.picture_check import DEFAULT_LIMITS, Limits
 from groundr1.data.row_judge import judged
 from groundr1.data.row_streams import stream
 from groundr1.data.validation import InvalidRow, Validation, load_validation, validate
+from groundr1.data.validation import ledger as ledger_module
+from groundr1.data.validation.ledger import Parts
 from groundr1.pictures import open_picture
 from tests.small_annotations import SIZE, encoded, noise, plain, write_lines, write_picture
 

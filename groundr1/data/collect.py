@@ -31,7 +31,7 @@ from groundr1.data.example import EXAMPLE_FEATURES
 from groundr1.data.row_streams import FORMS
 from groundr1.data.scenes import make_scenes
 from groundr1.data.validation import Validation, load_validation, validate
-from groundr1.data.validation_summary import SUMMARY_FILE
+from groundr1.data.validation.summary import SUMMARY_FILE
 
 __all__ = ["Split", "card_split", "check_places", "collect", "file_hashes", "open_saved", "save_rows"]
 

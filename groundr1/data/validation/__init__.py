@@ -24,15 +24,15 @@ import pandas as pd
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from groundr1.data.leakage import OtherSplits
-from groundr1.data.ledger import PART_ROWS, Parts, replaced
 from groundr1.data.picture_check import DEFAULT_LIMITS, Limits
 from groundr1.data.readers import existing_root
 from groundr1.data.row_judge import Judged, judged
 from groundr1.data.row_streams import FORMS, stream
-from groundr1.data.validation_memory import Memory
-from groundr1.data.validation_report import write_report
-from groundr1.data.validation_summary import NEAR_FILE, REJECTED_FILE, SUMMARY_FILE, summarise
+from groundr1.data.validation.leakage import OtherSplits
+from groundr1.data.validation.ledger import PART_ROWS, Parts, replaced
+from groundr1.data.validation.memory import Memory
+from groundr1.data.validation.report import write_report
+from groundr1.data.validation.summary import NEAR_FILE, REJECTED_FILE, SUMMARY_FILE, summarise
 
 __all__ = ["InvalidRow", "Validation", "load_validation", "validate"]
 

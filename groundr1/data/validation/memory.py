@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from groundr1.boxes import Box
-from groundr1.data.duplicates import FirstSeen, key_of, question_key
 from groundr1.data.frames import FrameTally
-from groundr1.data.leakage import OtherSplits
 from groundr1.data.row_judge import Judged
 from groundr1.data.rows import BadRow
+from groundr1.data.validation.duplicates import FirstSeen, key_of, question_key
+from groundr1.data.validation.leakage import OtherSplits
 
 __all__ = ["Memory"]
 

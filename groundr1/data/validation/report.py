@@ -14,8 +14,8 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from groundr1.data.checks import BOX_STATES
-from groundr1.data.ledger import Parts, replaced
 from groundr1.data.picture_check import BadPicture, open_upright, to_rgb
+from groundr1.data.validation.ledger import Parts, replaced
 
 __all__ = ["BAD", "STATED", "drawn_row", "worst_rows", "write_report"]
 
@@ -41,7 +41,7 @@ def write_report(parts: Parts, counts: Mapping[str, Any], path: Path) -> None:
 
     Args:
         parts: of the validation, complete.
-        counts: what `validation_summary.summarise` returned.
+        counts: what `summary.summarise` returned.
         path: of the page.
     """
     title = f"{counts['rows']:,} rows read, {counts['clean']:,} kept, {counts['rejected']:,} set aside"

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from groundr1.data.checks import BOX_STATES
-from groundr1.data.duplicates import NEAR, distances, near_duplicates
-from groundr1.data.ledger import Parts, replaced
+from groundr1.data.validation.duplicates import NEAR, distances, near_duplicates
+from groundr1.data.validation.ledger import Parts, replaced
 
 __all__ = ["NEAR_FILE", "REJECTED_FILE", "SUMMARY_FILE", "summarise"]
 

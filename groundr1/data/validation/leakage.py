@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
-from groundr1.data.duplicates import NEAR, distances
-from groundr1.data.ledger import Parts
+from groundr1.data.validation.duplicates import NEAR, distances
+from groundr1.data.validation.ledger import Parts
 
 __all__ = ["OtherSplits"]
 
