@@ -537,7 +537,7 @@ def test_a_loss_of_rows_is_noticed(tmp_path: Path, root: Path, monkeypatch):
 
 @needs_annotations
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pages of up to 94 megapixels
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")  # pages of up to 94 megapixels
 def test_official_viscot_rows_have_their_known_faults_and_no_other(tmp_path: Path):
     """150 rows of each of 13 sets, on blank pictures of the stated sizes; the survey counted the same boxes.
 

@@ -12,6 +12,7 @@ it was. Not in the paper: our choice, because a wrong box raises no error, it on
 
 import json
 import logging
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from typing import Any
 
 import pandas as pd
 from datasets import Dataset
+from PIL import Image
 from tqdm.auto import tqdm
 
 from groundr1.data.picture_check import DEFAULT_LIMITS, Limits
@@ -150,7 +152,9 @@ def validate(
     if done:
         logger.info("%s: %d rows were checked before; going on behind them", folder, done)
     others = OtherSplits([Path(each) for each in against])
-    with closing(_rest(sources, form, root, shard, done, limits, workers)) as rows:
+    with closing(_rest(sources, form, root, shard, done, limits, workers)) as rows, warnings.catch_warnings():
+        # What is a bomb is for `limits` to say; a page of 94 megapixels of Visual-CoT is none.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         bar = tqdm(rows, "validating", initial=done, unit="row", disable=not progress)
         _fill(parts, Memory(FORMS[form].frame, others), bar, strict)
     counts = summarise(parts, folder, {**settings, "sources_read": [_label(each) for each in sources]})
