@@ -11,6 +11,7 @@ import zipfile
 from hypothesis import strategies as st
 
 from fuzz.rows import bent
+from fuzz.texts import weighted
 
 
 def _plain_json(value: object) -> object:
@@ -77,14 +78,8 @@ def deep_rows(draw, good: dict):
 
 def line_files(good: dict) -> st.SearchStrategy:
     """Bytes of a JSONL file: rows good and bent, odd lines, ends of lines of every kind, perhaps damaged."""
-    rows = st.one_of(
-        st.just(good),
-        bent(good),
-        bent(good),
-        odd_lines,
-        deep_rows(good),
-        st.integers(0, 3).map(lambda number: good | {"id": number}),
-    )
+    numbered = st.integers(0, 3).map(lambda number: good | {"id": number})
+    rows = weighted((2, st.just(good)), (4, bent(good)), (1, odd_lines), (1, deep_rows(good)), (1, numbered))
     lines = st.lists(st.tuples(rows, st.booleans()), max_size=5)
     return _joined(
         lines,
@@ -97,7 +92,7 @@ def line_files(good: dict) -> st.SearchStrategy:
 def array_files(good: dict) -> st.SearchStrategy:
     """Bytes of a file that is one JSON array, perhaps damaged."""
     rows = st.lists(
-        st.tuples(st.one_of(bent(good), bent(good), odd_lines, deep_rows(good)), st.booleans()), max_size=4
+        st.tuples(weighted((4, bent(good)), (1, odd_lines), (1, deep_rows(good))), st.booleans()), max_size=4
     )
     starts, ends = (
         st.sampled_from((b"[", b"[", b"", b" [\n", b"\xef\xbb\xbf[")),
@@ -124,12 +119,12 @@ NAMES = (
     "x" * 300, "é.jpg", "a.jpg/c", "b//1.jpg", "A.JPG",
 )  # fmt: skip
 plain_names = st.builds("{}{}.jpg".format, st.sampled_from(("", "", "b/", "b/c/")), st.integers(0, 999))
-names = st.one_of(*[plain_names] * 6, st.sampled_from(NAMES), st.text(max_size=12))
+names = weighted((6, plain_names), (1, st.sampled_from(NAMES)), (1, st.text(max_size=12)))
 contents = st.one_of(st.binary(max_size=40), st.integers(0, 3000).map(bytes))
 
 
-entry_kinds = st.one_of(
-    *[st.just(b"0")] * 8, st.sampled_from((b"5", b"1", b"2", b"3", b"6", b"7", b"S", b"Z"))
+entry_kinds = weighted(
+    (8, st.just(b"0")), (1, st.sampled_from((b"5", b"1", b"2", b"3", b"6", b"7", b"S", b"Z")))
 )
 entry_lists = st.one_of(
     st.lists(st.tuples(names, contents, entry_kinds), max_size=5),

@@ -9,23 +9,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fuzz.files import damaged
+from fuzz.texts import weighted
 from groundr1.boxes import Box
 
-any_boxes = st.one_of(
-    *[st.builds(Box.from_xywh, *[st.floats(-20, 60)] * 2, *[st.floats(0.01, 100)] * 2)] * 3,
-    st.builds(Box, *[st.floats(-50, 300)] * 4),
-    st.builds(Box, *[st.floats()] * 4),
-    st.builds(
-        Box,
-        *[
-            st.one_of(
-                st.floats(),
-                st.integers(-(10**20), 10**20),
-                st.sampled_from([0.0, -0.0, 5e-324, 1e308, math.inf, math.nan]),
-            )
-        ]
-        * 4,
-    ),
+odd_numbers = st.one_of(
+    st.floats(),
+    st.integers(-(10**20), 10**20),
+    st.sampled_from([0.0, -0.0, 5e-324, 1e308, math.inf, math.nan]),
+)
+any_boxes = weighted(
+    (3, st.builds(Box.from_xywh, *[st.floats(-20, 60)] * 2, *[st.floats(0.01, 100)] * 2)),
+    (1, st.builds(Box, *[st.floats(-50, 300)] * 4)),
+    (1, st.builds(Box, *[st.floats()] * 4)),
+    (1, st.builds(Box, *[odd_numbers] * 4)),
 )
 sizes = st.one_of(
     st.tuples(*[st.integers(1, 400)] * 2),
@@ -154,11 +150,10 @@ turned_pictures = st.builds(
 )
 
 SAMPLES = _samples()
-encoded_pictures = st.one_of(
-    st.sampled_from(SAMPLES).flatmap(damaged),
-    st.sampled_from(SAMPLES).flatmap(damaged),
-    st.sampled_from(SAMPLES),
-    png_files(),
-    turned_pictures,
-    st.binary(max_size=64),
+encoded_pictures = weighted(
+    (4, st.sampled_from(SAMPLES).flatmap(damaged)),
+    (1, st.sampled_from(SAMPLES)),
+    (2, png_files()),
+    (2, turned_pictures),
+    (1, st.binary(max_size=64)),
 )

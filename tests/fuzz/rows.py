@@ -8,7 +8,7 @@ import functools
 
 from hypothesis import strategies as st
 
-from fuzz.texts import short_texts, texts
+from fuzz.texts import short_texts, texts, weighted
 
 whole_numbers = st.one_of(
     st.integers(-3, 500),
@@ -50,10 +50,10 @@ PATHS = (
 )  # fmt: skip
 good_paths = st.builds(
     "{}{}".format,
-    st.sampled_from(("", "./", "cot_image_data/", "/x/cot_image_data/", "gqa/", "/", "//", "pictures/")),
-    st.sampled_from(("a.png", "gqa/1.png", "1.png", "out.png", "loop.png", "out/secret.png")),
+    st.sampled_from(("", "", "", "./", "cot_image_data/", "/x/cot_image_data/", "gqa/", "/")),
+    st.sampled_from(("a.png", "gqa/1.png", "gqa//1.png", "1.png", "out.png", "loop.png", "out/secret.png")),
 )
-paths = st.one_of(*[good_paths] * 6, *[st.sampled_from(PATHS)] * 6, short_texts)
+paths = weighted((4, good_paths), (3, st.sampled_from(PATHS)), (1, short_texts))
 coordinates = st.one_of(st.integers(-5, 110), st.floats(-5, 110), numbers)
 box_lists = st.one_of(
     st.lists(st.lists(coordinates, min_size=4, max_size=4), max_size=3),
@@ -80,7 +80,8 @@ def _fields(names: tuple[str, ...], most: int) -> st.SearchStrategy:
     """A few changes to a row with these fields: (name, new value or ABSENT)."""
     changes = [
         st.tuples(
-            st.just(name), st.one_of(st.just(ABSENT), values, *[SPECIAL[name]] * 3 if name in SPECIAL else [])
+            st.just(name),
+            weighted((1, st.just(ABSENT)), (1, values), *[(3, SPECIAL[name])] if name in SPECIAL else []),
         )
         for name in names
     ]
