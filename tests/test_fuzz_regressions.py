@@ -89,6 +89,12 @@ FOUND = {
         )
         for depth in (*NESTED, 5000)
     },
+    **{
+        f"picture {name} of a benchmark": (
+            "benchmark", ("pope", dumped(POPE | {"image": name})), "RuntimeError: Symlink loop (found by atheris)",
+        )
+        for name in ("loop.png", "./loop.png")
+    },
     "a picture named over two lines": ("file", ("jsonl", dumped(JSONL | {"image": "0\n"})), "a reason of two lines"),
     "a number of 5,000 digits in an array": (
         "file", ("viscot-conversations", b"[%s, {\"id\": %s}]" % (dumped(CONVERSATION), b"9" * 5000)),

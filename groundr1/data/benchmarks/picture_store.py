@@ -62,7 +62,7 @@ class PictureStore:
         try:
             candidates = [path.with_name(path.name + suffix) for suffix in TRIED]
             path = next((each for each in candidates if each.is_file()), path)
-            inside = path.resolve().is_relative_to(self.root.resolve())
+            inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root))
         except (OSError, ValueError) as error:  # a name that the file system cannot hold
             raise BadRow(str(error)) from error
         if not inside:
