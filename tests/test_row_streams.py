@@ -133,8 +133,8 @@ def test_a_conversation_is_question_box_and_answer(tmp_path: Path):
     (one, first), (two, second) = stream(path, "viscot-conversations")
     assert (one, two) == (1, 2)
     assert first == Draft(
-        "gqa-1", "cot_image_data/gqa/1.png", "Who is it?", ["the king"], "choice", [Box(10.0, 20.0, 30.0, 40.0)], "gqa",
-        square_box=Box(0.1, 0.3, 0.3, 0.5),
+        "viscot-1", "cot_image_data/gqa/1.png", "Who is it?", ["the king"], "choice", [Box(10.0, 20.0, 30.0, 40.0)],
+        "gqa", square_box=Box(0.1, 0.3, 0.3, 0.5), id_is_made=True,
     )  # fmt: skip
     assert isinstance(second, BadRow) and "dataset 'a' is no Visual-CoT set" in str(second)
 
@@ -208,6 +208,7 @@ def test_a_set_of_visual_cot_keeps_all_its_boxes_and_knows_its_folder(tmp_path: 
         boxes,
         "gqa",
         (100, 80),
+        id_is_made=True,
     )
     assert second.image == "cot_image_data/textvqa/a/2.jpg" and second.kind == "ocr"
 
@@ -253,6 +254,24 @@ def test_a_stream_has_every_row_or_its_shard(tmp_path: Path):
     assert [line for line, _ in stream(path)] == [1, 2, 3, 5, 6]
     assert [isinstance(found, BadRow) for _, found in stream(path)] == [False, True, False, False, True]
     assert [[line for line, _ in stream(path, shard=(i, 2))] for i in range(2)] == [[1, 3, 6], [2, 5]]
+
+
+@pytest.mark.parametrize(
+    ("form", "row", "name", "is_made"),
+    [
+        ("jsonl", plain(), "f-2", True),
+        ("jsonl", plain(id="f-2"), "f-2", False),
+        ("viscot", METADATA | {"problem": "Who?", "solution": "me", "problem_id": 7}, "gqa-7", False),
+        ("refcoco", METADATA | {"dataset": "RefCOCO/val", "solution": ["me"], "problem_id": 7}, "RefCOCO/val-7", False),
+        ("viscot-metadata", METADATA, "f-2", True),
+        ("viscot-conversations", conversation(), "f-2", True),
+        ("deepeyes", {"data_source": "vstar", "prompt": [{"role": "user", "content": "Who?"}], "images": b"x",
+                      "reward_model": {"ground_truth": "me"}}, "f-2", True),
+    ],
+)  # fmt: skip
+def test_an_id_is_stated_or_made_of_file_name_and_line(form: str, row, name: str, is_made: bool):
+    draft = FORMS[form].draft(row, "f", 2)
+    assert (draft.id, draft.id_is_made) == (name, is_made)
 
 
 def test_a_stream_is_lazy(tmp_path: Path):

@@ -13,6 +13,7 @@ other's file, either reader refuses it whole.
     >>> print(*rejected, sep="\\n")                                         # doctest: +SKIP
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from datasets import Dataset
@@ -23,7 +24,7 @@ from groundr1.data.frames import FrameTally
 from groundr1.data.items.boxes import VISCOT_KINDS
 from groundr1.data.picture_check import DEFAULT_LIMITS
 from groundr1.data.row_forms import KINDS
-from groundr1.data.row_judge import judged
+from groundr1.data.row_judge import Judged, judged
 from groundr1.data.row_streams import FORMS, stream
 from groundr1.data.rows import BadRow, log_rejected
 
@@ -141,9 +142,8 @@ def read_form(path: Path, form: str, image_root: Path | None = None) -> tuple[Da
         num_rows += 1
         if row.draft is not None:
             tally.add(row.draft.boxes, row.frame_size)
-        if row.example is not None and row.example["id"] in first_line:
-            first = first_line[row.example["id"]]
-            row.set_aside(BadRow(f"id {row.example['id']!r} is that of line {first}", "duplicate id"))
+        if row.example is not None:
+            _check_id(row, first_line)
         if row.example is None:
             name = row.draft.id if row.draft else ""
             rejected.append(Rejected(str(path), row.line, row.reason, name, row.fault))
@@ -154,6 +154,17 @@ def read_form(path: Path, form: str, image_root: Path | None = None) -> tuple[Da
         raise ValueError(f"{path}: {fault}")
     log_rejected(rejected, num_rows)
     return to_dataset(good), rejected
+
+
+def _check_id(row: Judged, first_line: Mapping[str, int]) -> None:
+    """Set a row aside whose id has occurred; one that was made of file name and line, and is stated elsewhere, ends
+    in "'" instead."""
+    name = row.example["id"]
+    if row.draft.id_is_made:
+        while row.example["id"] in first_line:
+            row.example["id"] += "'"
+    elif name in first_line:
+        row.set_aside(BadRow(f"id {name!r} is that of line {first_line[name]}", "duplicate id"))
 
 
 def existing_root(image_root: str | Path | None) -> Path | None:

@@ -47,13 +47,13 @@ def plain(row: Mapping[str, Any], stem: str, line: int) -> Draft:
     kind = text_field(row, "kind")
     if kind not in KINDS:
         raise BadRow(f"kind is {kind!r:.60}; it must be one of {', '.join(KINDS)}")
-    name = id_field(row, "id") if row.get("id") is not None else f"{stem}-{line}"
+    is_made = row.get("id") is None
+    name = f"{stem}-{line}" if is_made else id_field(row, "id")
     corners = boxes_field(row, "boxes") if row.get("boxes") is not None else []
     source = id_field(row, "source") if row.get("source") else stem
     image, question = _picture(row), text_field(row, "question")
-    return Draft(
-        name, image, question, texts_field(row, "solution"), kind, [Box(*each) for each in corners], source
-    )
+    boxes = [Box(*each) for each in corners]
+    return Draft(name, image, question, texts_field(row, "solution"), kind, boxes, source, id_is_made=is_made)
 
 
 def _picture(row: Mapping[str, Any]) -> str | bytes:
@@ -108,8 +108,8 @@ def metadata(row: Mapping[str, Any], stem: str, line: int) -> Draft:
     image = f"cot_image_data/{SET_FOLDERS.get(name, name)}/{text_field(row, 'image')}"
     question, answer = text_field(row, "question").strip(), text_field(row, "answer").strip()
     boxes = [Box(*corners) for corners in boxes_field(row, "bboxs")]
-    size = size_field(row)
-    return Draft(f"{stem}-{line}", image, question, [answer], VISCOT_KINDS[name], boxes, name, size)
+    kind, size = VISCOT_KINDS[name], size_field(row)
+    return Draft(f"{stem}-{line}", image, question, [answer], kind, boxes, name, size, id_is_made=True)
 
 
 def refcoco(row: Mapping[str, Any], stem: str, line: int) -> Draft:
@@ -132,8 +132,8 @@ def conversation(row: Mapping[str, Any], stem: str, line: int) -> Draft:
 
     `image` is the path and, with the box in pixels, once more ("cot/gqa/1.jpg###[10, 20, 30, 40]"); `conversations`
     are question with a request for a box, box as shares of the picture padded to a square, picture, answer. Without a
-    box they are question and answer. The set is `dataset`, or the folder of the picture. Row numbers make the ids:
-    whether `question_id` is unique across splits is not known.
+    box they are question and answer. The set is `dataset`, or the folder of the picture. File name and row number make
+    the ids: whether `question_id` is unique across splits is not known.
     """
     images = row.get("image")
     images = [images] if isinstance(images, str) else images
@@ -151,8 +151,9 @@ def conversation(row: Mapping[str, Any], stem: str, line: int) -> Draft:
     path = re.sub(r"^(\./)?cot/", "cot_image_data/", path)
     answer = writable(texts[-1].strip(), "conversations")
     question = writable(question, "conversations")
+    identity, kind = f"{stem}-{line}", VISCOT_KINDS[name]
     return Draft(
-        f"{name}-{line}", path, question, [answer], VISCOT_KINDS[name], boxes, name, square_box=square_box
+        identity, path, question, [answer], kind, boxes, name, square_box=square_box, id_is_made=True
     )
 
 
@@ -203,8 +204,9 @@ def deepeyes(row: Mapping[str, Any], stem: str, line: int) -> Draft:
     solution = text_field(reward, "ground_truth").strip()
     is_letter = re.fullmatch(r"[A-Z]", solution) is not None
     kind = "math" if "thinklite" in source.lower() else "choice" if is_letter else "rouge"
-    question = _last_user_message(row)
-    return Draft(f"{stem}-{line}", _only_picture(row.get("images")), question, [solution], kind, [], source)
+    question, picture = _last_user_message(row), _only_picture(row.get("images"))
+    identity = f"{stem}-{line}"
+    return Draft(identity, picture, question, [solution], kind, [], source, id_is_made=True)
 
 
 def _last_user_message(row: Mapping[str, Any]) -> str:

@@ -53,6 +53,7 @@ class Draft:
         boxes: corners in the image frame.
         size: (width, height) of the picture as the row states it.
         square_box: the first box a second time, as shares of the picture padded to a square (Visual-CoT's own file).
+        id_is_made: the row states no id: it is made of file name and line, and two files of one name make the same.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Draft:
     source: str
     size: tuple[int, int] | None = None
     square_box: Box | None = None
+    id_is_made: bool = False
 
 
 def read_lines(jsonl: Path) -> Iterator[tuple[int, Row | BadRow]]:
