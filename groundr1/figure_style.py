@@ -36,6 +36,7 @@ FILE_DPI, SCREEN_DPI = 200, 110
 _STYLE: Mapping[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same bytes
     "font.size": 8.5,
+    "text.parse_math": False,  # texts are those of files: "$" is a sign like any other
     "axes.titlesize": 9,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",

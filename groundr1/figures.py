@@ -52,6 +52,7 @@ BIAS_ROWS: Mapping[str, str] = {
     "share": "share of boxes",
     "iou": "IoU with the evidence",
 }
+MOST_SETS = 40  # rows of data in a figure; the data set card lists as many
 
 
 def plot_training_curves(metrics: Mapping[str, pd.DataFrame], *, smooth: int | None = None) -> Figure:
@@ -161,7 +162,8 @@ def plot_area_distribution(
     real one.
 
     Args:
-        scene_areas: kind of scene, or set -> relative areas of its evidence, fractions in (0, 1].
+        scene_areas: kind of scene, or set -> relative areas of its evidence, fractions in (0, 1]. Of more than 40 the
+            largest are drawn, and the others as one.
         viscot_quantiles: Visual-CoT set -> its quantiles at evenly spaced levels from 0 to 1, as
             `data.load_area_quantiles` returns them.
         label: what the data in `scene_areas` are.
@@ -175,7 +177,7 @@ def plot_area_distribution(
     for name, quantiles in viscot_quantiles.items():
         known = np.linspace(0.0, 1.0, len(quantiles))
         rows.append(["Visual-CoT", name, *np.interp(levels, known, np.asarray(quantiles, dtype=float))])
-    for name, areas in scene_areas.items():
+    for name, areas in _largest(scene_areas).items():
         rows.append([label, name, *np.quantile(np.asarray(areas, dtype=float), levels)])
     drawn = pd.DataFrame(rows, columns=["group", "name", "q05", "q25", "q50", "q75", "q95"])
     drawn = drawn.sort_values(
@@ -201,6 +203,14 @@ def plot_area_distribution(
         handles = [Line2D([], [], color=colour, linewidth=4.5) for colour in shown.values()]
         legend_above(figure, handles, list(shown))
     return finish(figure, drawn)
+
+
+def _largest(areas: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
+    """The sets of most areas in their order, and the others as one: a source may be an address, another in each row."""
+    kept = set(sorted(areas, key=lambda name: -len(areas[name]))[:MOST_SETS])
+    others = [np.asarray(each, dtype=float) for name, each in areas.items() if name not in kept]
+    shown = {name: each for name, each in areas.items() if name in kept}
+    return shown | {f"{len(others):,} others": np.concatenate(others)} if others else shown
 
 
 def _curve(arm: str, name: str, table: pd.DataFrame, smooth: int | None) -> pd.DataFrame:

@@ -139,9 +139,9 @@ def _draw_example(
         picture.set_ylabel("\n".join(name), color=tint, fontweight="bold")
     lines = textwrap.wrap(example["question"], LETTERS, max_lines=2, placeholder=" …")
     below.set_axis_off()
-    below.text(0.0, 1.0, _plain("\n".join(lines)), va="top", fontsize=7.5, linespacing=1.2, color=INK)
+    below.text(0.0, 1.0, "\n".join(lines), va="top", fontsize=7.5, linespacing=1.2, color=INK)
     given = prediction["answer"] if isinstance(prediction["answer"], str) else "no answer"
-    last = _plain(f"→ {_cut(given, 18)} (solution: {_cut(' / '.join(example['solution']), 14)})")
+    last = f"→ {_cut(given, 18)} (solution: {_cut(' / '.join(example['solution']), 14)})"
     place = {"textcoords": "offset points", "xytext": (0, -11.0 * len(lines))}
     below.annotate(last, (0.0, 1.0), va="top", fontsize=7.5, color=tint, annotation_clip=False, **place)
 
@@ -149,11 +149,6 @@ def _draw_example(
 def _cut(text: str, letters: int) -> str:
     line = " ".join(text.split())
     return line if len(line) <= letters else f"{line[: letters - 1]}…"
-
-
-def _plain(text: str) -> str:
-    """Text of others without matplotlib's mathematics."""
-    return text.replace("$", r"\$")
 
 
 def _record(example: Mapping[str, Any], prediction: Mapping[str, Any]) -> dict[str, Any]:

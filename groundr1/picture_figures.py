@@ -133,7 +133,7 @@ def plot_trajectory(example: Any, trajectory: Any, *, title: str | None = None) 
     with in_style():
         figure = new_figure((height + 0.2) * len(named) + 0.6, width=max(7.2, 1.9 * (num_crops + 1) + 3.2))
         heading = textwrap.fill(title or value_of(example, "question"), int(12 * figure.get_figwidth()))
-        figure.suptitle(heading.replace("$", r"\$"), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        figure.suptitle(heading, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         widths = [1.0] * (num_crops + 1) + [1.7]
         grid = figure.subplots(len(named), num_crops + 2, squeeze=False, width_ratios=widths)
         for row, ((name, each), text) in enumerate(zip(named.items(), texts, strict=True)):
@@ -173,7 +173,7 @@ def _draw_example(axes: Axes, example: Any) -> list[dict[str, Any]]:
     size = f" ({_per_cent(records[0]['relative_area'])})" if len(records) == 1 else ""
     lines.append(f"→ {textwrap.shorten(about['solution'], 22, placeholder='…')}{size}")
     # Three lines for every picture, so that those of a row stay aligned.
-    axes.set_xlabel("\n".join(lines + [" "] * (3 - len(lines))).replace("$", r"\$"), fontsize=7.5, labelpad=3)
+    axes.set_xlabel("\n".join(lines + [" "] * (3 - len(lines))), fontsize=7.5, labelpad=3)
     return records or [{**about, **dict.fromkeys(("x1", "y1", "x2", "y2", "relative_area", "scale"))}]
 
 
@@ -190,7 +190,7 @@ def _draw_worst(axes: Axes, row: Mapping[str, Any]) -> None:
     # The name of a file says enough; the folders before it are the same for most, and in the table.
     reason = FOLDERS.sub("", row["reason"] or "cut to the picture")
     lines = [f"line {row['line']}", *textwrap.wrap(reason, 34, max_lines=4, placeholder=" …")]
-    axes.set_xlabel("\n".join(lines + [" "] * (5 - len(lines))).replace("$", r"\$"), fontsize=7, labelpad=3)
+    axes.set_xlabel("\n".join(lines + [" "] * (5 - len(lines))), fontsize=7, labelpad=3)
 
 
 def _show(axes: Axes, image: Image.Image, *, region: Box | None = None, anchor: str = "N") -> None:
@@ -261,7 +261,7 @@ def _write_turns(axes: Axes, paragraphs: list[tuple[list[str], str]], height: fl
     line = LINE / height
     top = 1.0
     for lines, colour in paragraphs:
-        text = "\n".join(lines).replace("$", r"\$")
+        text = "\n".join(lines)
         axes.text(
             0.02, top, text, va="top", color=colour, fontsize=7.5, linespacing=1.25, transform=axes.transAxes
         )

@@ -1,5 +1,6 @@
 """Figures: the csv beside each holds what is drawn, the bytes repeat, nothing is hidden or overlaps."""
 
+import json
 import math
 from types import SimpleNamespace
 
@@ -372,7 +373,7 @@ def test_gallery_shows_the_pictures_with_their_boxes_and_crops(every_figure):
     picture, crop, below = figure.axes[3 * row : 3 * row + 3]
     assert len(picture.patches) == 2, "the annotated box, on its rim"
     assert crop.get_title(loc="left") == "whole picture"
-    assert below.texts[1].get_text() == r"→ no \$ key that fit… (solution: key / a key)"
+    assert below.texts[1].get_text() == "→ no $ key that fit… (solution: key / a key)"
     picture, crop, _ = figure.axes[:3]
     assert len(picture.patches) == 4
     assert (*crop.get_xlim(), *crop.get_ylim()) == (5.0, 40.0, 30.0, 5.0)
@@ -466,3 +467,40 @@ def test_other_data_than_scenes_stand_above_visual_cot_under_their_own_name():
     assert figure.table["group"].tolist() == ["Own data", "Visual-CoT"]
     heights = [height for axes in figure.axes for height in axes.get_yticks()]
     assert heights == [0, 2], "a row is left free between the groups"
+
+
+TEX = "docs $\\frac{$ and \\alpha_$x^$"  # matplotlib would raise ParseException, or draw a formula
+
+
+def test_regression_texts_of_files_are_no_tex(example, trajectory, tmp_path):
+    """A source named like this ended notebook 01 with a ParseSyntaxException."""
+    folder = write_training_set(tmp_path / "files")["train"]["image_root"]
+    row = {"image": f"vsr/{TEX}.jpg", "question": TEX, "solution": TEX, "kind": "exact", "source": TEX}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    found = validate(tmp_path / "rows.jsonl", tmp_path / "out", image_root=folder, progress=False)
+    named = {**example, "question": TEX, "solution": [TEX], "source": TEX, "id": TEX}
+    rows, predictions = gallery_data(named, model=TEX)
+    predictions = predictions.assign(scale=TEX, answer=TEX)
+    said = SimpleNamespace(turns=[TEX, TEX], boxes=trajectory.boxes, answer=TEX)
+    levels = np.linspace(0.01, 1, 21)
+    made = {
+        "curves": figures.plot_training_curves({TEX: metrics()}),
+        "bias": figures.plot_scale_bias({TEX: rollouts()}),
+        "areas": figures.plot_area_distribution({TEX: [0.1, 0.2]}, {TEX: levels}, label=TEX),
+        "scenes": figures.plot_scenes([named]),
+        "trajectory": figures.plot_trajectory(named, {TEX: said}, title=TEX),
+        "gallery": figures.plot_gallery(rows, predictions, by="scale"),
+        "worst": figures.plot_worst(found.folder),
+    }
+    for name, figure in made.items():
+        texts = " ".join(text.get_text() for text in figure.findobj(Text))
+        assert "frac{$" in texts and "\\$" not in texts, f"{name}: as it stands in the file"
+        figures.save_figure(figure, name, folder=tmp_path / "figures")
+
+
+def test_regression_a_source_of_its_own_for_each_row_fits_on_a_page():
+    areas = {f"https://example.org/{number}": [0.01] * (3 if number < 45 else 1) for number in range(900)}
+    figure = figures.plot_area_distribution(areas, {"vsr": np.linspace(0.01, 1, 21)})
+    names = figure.table["name"].tolist()
+    assert len(names) == 42 and "860 others" in names and figure.get_figheight() < 12
+    assert set(names) - {"vsr", "860 others"} <= {f"https://example.org/{number}" for number in range(45)}
