@@ -3,6 +3,7 @@
 import inspect
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,17 @@ def test_a_good_row_becomes_an_example(tmp_path: Path, root: Path):
         (plain(image="../outside.png"), "lead out of the image root"),
         (plain(image="/etc/hostname"), "not below the image root"),
         (plain(boxes=[[30, 20, 10, 40]]), "inverted"),
-        (plain(boxes=[[10, 20, 10, 40]]), "inverted, empty"),
+        (
+            plain(boxes=[[60, 20, 30, 40]]),
+            "x, y, width, height it would lie inside the picture: .* form 'refcoco'",
+        ),
+        (plain(boxes=[[10, 20, 10, 40]]), "empty, less than a pixel wide"),
+        (plain(boxes=[[-50, -50, 0.2, 0.2]]), "empty, less than a pixel wide"),
+        (
+            plain(boxes=[[0.1, 0.2, 0.3, 0.4]]),
+            r"normalised.* multiply them by the width and height .* \(100, 80\)",
+        ),
+        (plain(boxes=[[0, 0, 1, 1], [0.1, 0.5, 0.3, 0.9]]), "normalised"),
         (plain(boxes=[[100, 20, 130, 40]]), "outside the picture"),
         (plain(boxes=[[10, 20, 30, 40], [-9, -9, -1, -1]]), "outside the picture"),
         (
@@ -139,7 +150,7 @@ def test_a_bad_row_is_set_aside_with_file_line_and_reason(tmp_path: Path, root: 
     assert dataset["id"][:] == ["first", "last"]
     (fault,) = rejected
     assert isinstance(fault, Rejected) and (fault.file, fault.line) == (str(jsonl), 3)
-    assert reason in fault.reason and "\n" not in fault.reason
+    assert re.search(reason, fault.reason) and "\n" not in fault.reason
     assert "1 of 3 rows set aside" in caplog.text and f"{jsonl}, line 3" in caplog.text
 
 
@@ -213,6 +224,7 @@ def test_viscot_paths_are_remapped_below_the_root_wherever_the_sets_lie(tmp_path
         (viscot(bboxs=[[30, 20, 10, 40]]), "inverted"),
         (viscot(bboxs=[[10, 900, 30, 950]]), "outside the picture"),
         (viscot(problem_id=True), "'problem_id'"),
+        (viscot(bboxs=[[60, 20, 30, 40]]), "form 'refcoco'"),
     ],
 )
 def test_faults_of_the_official_viscot_file_are_set_aside(tmp_path: Path, root: Path, row, reason):
@@ -227,6 +239,11 @@ def test_refcoco_row_is_read_as_x_y_width_height(tmp_path: Path, root: Path):
     assert example.boxes == [Box(60.5, 20.0, 90.5, 60.0)]
     assert (example.question, example.solution) == ("left guy", ["left guy", "guy in red"])
     assert (example.id, example.source) == ("RefCOCO/testA-3", "RefCOCO/testA")
+
+
+def test_a_negative_extent_of_refcoco_is_called_so(tmp_path: Path, root: Path):
+    _, (rejected,) = read_refcoco(write_lines(tmp_path / "r.jsonl", refcoco(bboxs=[[60, 20, -30, 40]])), root)
+    assert rejected.fault == "box inverted" and "negative width or height" in rejected.reason
 
 
 def test_each_reader_refuses_the_others_file_by_name(tmp_path: Path, root: Path):

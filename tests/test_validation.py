@@ -229,7 +229,7 @@ def test_a_file_in_another_frame_is_refused_with_the_hint(tmp_path: Path, root: 
 def test_thousandths_show_on_large_pictures_where_no_box_goes_beyond_1000(tmp_path: Path, root: Path):
     Image.new("L", (3000, 2400)).save(root / "large.png")
     rows = [plain(image="large.png", question=f"{seed}?", boxes=thousand(seed, 1000)) for seed in range(60)]
-    with pytest.raises(ValueError, match="60 rows are on pictures of more than 2000 pixels.*0..1000"):
+    with pytest.raises(ValueError, match="60 rows are on pictures of 1200 pixels or more.*0..1000"):
         run(tmp_path, root, *rows)
     rows[7]["boxes"] = [[100, 100, 2500, 300]]
     assert run(tmp_path, root, *rows).counts["clean"] == 60, "one box in pixels is enough"
@@ -239,8 +239,8 @@ def test_a_few_odd_boxes_do_not_condemn_a_file(tmp_path: Path, root: Path):
     odd = {0: [[0.1, 0.1, 0.4, 0.5]], 1: [[40, 40, 10, 10]], 2: [[500, 500, 900, 900]]}
     rows = [plain(i % 12, question=f"{i}?", boxes=odd.get(i, [[10, 10, 60, 60]])) for i in range(40)]
     found = run(tmp_path, root, *rows)
-    assert faults(found) == [(2, "box inverted"), (3, "box outside")]
-    assert found.counts["notes"] == {"all coordinates within 0 and 1: normalised?": 1}
+    assert faults(found) == [(1, "box normalised"), (2, "box inverted"), (3, "box outside")]
+    assert found.counts["boxes"]["q"] == {"normalised": 1, "inverted": 1, "outside": 1, "inside": 37}
 
 
 def test_another_frame_is_seen_early(tmp_path: Path, root: Path, monkeypatch):

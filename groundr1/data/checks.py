@@ -8,16 +8,19 @@ import re
 from collections.abc import Sequence
 
 from groundr1.boxes import Box, clip
+from groundr1.data.frames import are_shares
 from groundr1.data.items.forms import split_options
 
 __all__ = ["BOX_STATES", "answer_fault", "box_state", "judge_boxes"]
 
 NEGLIGIBLE = 0.01  # pixels; float32 annotations touch the border no better than this
+NARROWEST = 1 - NEGLIGIBLE  # pixels; of less there is nothing to look at, and nobody draws such a box
+SMALLEST = 8  # pixels of a picture's shorter side; in a smaller one a box of one pixel may be meant
 DIFFERS = 0.01  # of the square's side; the shares have three decimals and the corners are whole pixels
 LONGEST_FORMULA = 200  # characters, the longest that the reward for mathematics reads as a number
 
 # From worst to best; of a row with several boxes the worst counts.
-BOX_STATES = ("not finite", "inverted", "empty", "outside", "partly outside", "inside")
+BOX_STATES = ("not finite", "normalised", "inverted", "empty", "outside", "partly outside", "inside")
 
 # A letter set off from what follows, as the reward for a choice reads the solution: "B", "(b)", "B. blue".
 SOLUTION_LETTER = re.compile(r"[\s(\[{*_\"']*([A-Za-z])(?:[)\]}:]|[.*_\"']+(?=\s|$)|[ \t]*$)", re.MULTILINE)
@@ -27,6 +30,9 @@ MARK_UP = re.compile(r"\\[,;! ]|\\left|\\right|\\boxed|\\text|[$\s{}.*]")
 
 def box_state(box: Box, size: tuple[int, int]) -> str:
     """Which of `BOX_STATES` a box (corners, image frame) is in, in a picture of `(width, height)`.
+
+    A box whose part inside the picture is narrower or lower than one pixel is empty: not in the paper, our choice.
+    Whether boxes are "normalised" only the row tells: see `judge_boxes`.
 
     >>> box_state(Box(90, 10, 120, 40), (100, 80)), box_state(Box(100, 10, 120, 40), (100, 80))
     ('partly outside', 'outside')
@@ -40,6 +46,8 @@ def box_state(box: Box, size: tuple[int, int]) -> str:
     inside = clip(box, size)
     if inside is None:
         return "outside"
+    if min(inside.width, inside.height) < NARROWEST:
+        return "empty"
     moved = max(abs(new - old) for new, old in zip(inside, box, strict=True))
     return "partly outside" if moved > NEGLIGIBLE else "inside"
 
@@ -49,12 +57,13 @@ def judge_boxes(
 ) -> tuple[str, list[str]]:
     """State of the worst box of a row, or "none" without one, and what is odd about boxes that can be used.
 
-    `square_box` is the first box once more, as shares of the picture padded to a square.
+    Boxes whose coordinates all lie within 0 and 1 are "normalised", unless the picture is tiny: as pixels they would
+    all lie in its first. `square_box` is the first box once more, as shares of the picture padded to a square.
     """
     states = [box_state(box, size) for box in boxes]
     notes = []
-    if boxes and all(0 <= value <= 1 for box in boxes for value in box):
-        notes.append("all coordinates within 0 and 1: normalised?")
+    if min(size) >= SMALLEST and are_shares(boxes):
+        states.append("normalised")
     if boxes and square_box is not None and _differ(boxes[0], square_box, size):
         notes.append("the row states the box twice, differently: is it of another picture?")
     return min(states, key=BOX_STATES.index, default="none"), notes

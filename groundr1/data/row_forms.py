@@ -121,7 +121,12 @@ def refcoco(row: Mapping[str, Any], stem: str, line: int) -> Draft:
             " read_viscot, form 'viscot'."
         )
     expressions = texts_field(row, "solution")
-    boxes = [Box.from_xywh(*numbers) for numbers in boxes_field(row, "bboxs")]
+    extents = boxes_field(row, "bboxs")
+    if negative := [four for four in extents if four[2] < 0 or four[3] < 0]:
+        raise BadRow(
+            f"box {negative[0]} has a negative width or height; boxes are x, y, width, height", "box inverted"
+        )
+    boxes = [Box.from_xywh(*four) for four in extents]
     identity = f"{name}-{id_field(row, 'problem_id')}"
     image, size = text_field(row, "image"), size_field(row)
     return Draft(identity, image, expressions[0], expressions, "exact", boxes, name, size)

@@ -14,6 +14,7 @@ from typing import Any
 
 from groundr1.boxes import Box, clip
 from groundr1.data.checks import answer_fault, box_state, judge_boxes
+from groundr1.data.frames import are_extents
 from groundr1.data.picture_check import TURNED, BadPicture, Limits, PictureFacts, check_picture
 from groundr1.data.rows import BadRow, Draft, find_picture
 
@@ -143,7 +144,7 @@ def _judge(line: int, found: Draft | BadRow, looking: Future[Looked] | None) -> 
         return row
     try:
         _check_size(row)
-        boxes = [_usable(box, row.facts) for box in found.boxes]
+        boxes = _usable_boxes(row)
         if reason := answer_fault(found.question, found.solution, found.kind):
             raise BadRow(reason, "answer")
         row.example = {
@@ -180,21 +181,38 @@ def _check_size(row: Judged) -> None:
     )
 
 
-def _usable(box: Box, facts: PictureFacts) -> Box:
-    """The part of a box inside the picture; BadRow for one that is inverted, empty, not finite or wholly outside."""
-    state = box_state(box, facts.size)
-    if state in ("not finite", "inverted", "empty"):
+def _usable_boxes(row: Judged) -> list[Box]:
+    """The parts of the boxes inside the picture; BadRow where one cannot be used."""
+    boxes, facts = row.draft.boxes, row.facts
+    if row.box_state == "normalised":
         raise BadRow(
-            f"box {list(box)} is inverted, empty or not finite; corners are x1 < x2, y1 < y2", f"box {state}"
+            f"all coordinates of {[list(box) for box in boxes]!r:.120} lie within 0 and 1: they look normalised, where"
+            f" pixels are expected; multiply them by the width and height of the picture, {facts.size}",
+            "box normalised",
         )
-    inside = clip(box, facts.size)
-    if inside is None:
-        turned = TURNED in facts.notes and clip(box, facts.stored_size) is not None
+    for box in boxes:
+        state = box_state(box, facts.size)
+        if why := _why_not(box, state, facts):
+            raise BadRow(f"box {list(box)} {why}", f"box {state}")
+    return [clip(box, facts.size) for box in boxes]
+
+
+def _why_not(box: Box, state: str, facts: PictureFacts) -> str:
+    """Why a box in a state of `BOX_STATES` cannot be used; "" if it can."""
+    size = f"the picture of size {facts.size} (width, height)"
+    if state == "not finite":
+        return "is not finite; corners are four numbers of pixels"
+    if state == "inverted":
+        fits = min(box) >= 0 and are_extents([box], facts.size)
         hint = (
-            "; it is inside the picture as stored, before its EXIF orientation is applied" if turned else ""
+            "; as x, y, width, height it would lie inside the picture: write corners, x + width and y + height, or is"
+            " the file of form 'refcoco'?"
         )
-        raise BadRow(
-            f"box {list(box)} lies outside the picture of size {facts.size} (width, height){hint}",
-            "box outside",
-        )
-    return inside
+        return "is inverted; corners are x1 < x2, y1 < y2" + (hint if fits else "")
+    if state == "empty":
+        return f"is empty, less than a pixel wide or high inside {size}; corners are x1 < x2, y1 < y2"
+    if state == "outside":
+        turned = TURNED in facts.notes and clip(box, facts.stored_size) is not None
+        hint = "; it is inside the picture as stored, before its EXIF orientation is applied"
+        return f"lies outside {size}" + (hint if turned else "")
+    return ""
