@@ -10,7 +10,6 @@ Each notebook runs alone from these files; what is missing is an error that name
 paper: our choice, because a figure can then be drawn again without training.
 """
 
-import io
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,12 +18,13 @@ from typing import Any
 import pandas as pd
 from datasets import Dataset
 from datasets import Image as ImageFeature
-from PIL import ExifTags, Image
+from PIL import Image
 
 from groundr1.boxes import relative_area
 from groundr1.config import TrainConfig
 from groundr1.cropping import crop_evidence
 from groundr1.data.picture_check import to_rgb
+from groundr1.data.upright import upright_size
 from groundr1.diagnostics import scale_of
 from groundr1.rollout_table import evidence_hull
 from groundr1.runs import Run, load_run
@@ -93,11 +93,7 @@ def evidence_table(dataset: Dataset) -> pd.DataFrame:
     # Sizes stand in the head of a picture file; its pixels need not be decoded.
     for row in dataset.cast_column("image", ImageFeature(decode=False)):
         stored = row["image"]["bytes"]
-        with Image.open(io.BytesIO(stored) if stored else row["image"]["path"]) as image:
-            is_turned = (
-                image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            )  # boxes are in the upright picture
-            size = image.size[::-1] if is_turned else image.size
+        size = upright_size(stored or row["image"]["path"])
         hull = evidence_hull(row["boxes"])
         area = None if hull is None else relative_area(hull, size)
         about = {"id": row["id"], "source": row["source"], "answer": " / ".join(row["solution"])}

@@ -9,7 +9,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from groundr1 import diagnostics
 from groundr1.data import EXAMPLE_FEATURES, make_scenes
@@ -31,13 +31,17 @@ BOXES = {
 
 
 def dataset_of(
-    folder: Path, *names: str, size: tuple[int, int] = (100, 50), turned: int | None = None
+    folder: Path,
+    *names: str,
+    size: tuple[int, int] = (100, 50),
+    turned: int | None = None,
+    name: str = "a.jpg",
 ) -> Dataset:
     exif = Image.Exif()
     if turned is not None:
         exif[0x0112] = turned
-    Image.new("RGB", size).save(folder / "a.jpg", exif=exif)
-    image = {"path": str(folder / "a.jpg"), "bytes": None}
+    Image.new("RGB", size).save(folder / name, exif=exif)
+    image = {"path": str(folder / name), "bytes": None}
     return to_dataset(
         [
             {
@@ -59,14 +63,31 @@ def test_scales_are_those_of_the_diagnostics(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif", "a.png"])
 @pytest.mark.parametrize(
     ("turned", "area"), [(None, 0.2), (1, 0.2), (3, 0.2), (5, 0.32), (6, 0.32), (8, 0.32)]
 )
-def test_evidence_is_measured_in_the_upright_picture(tmp_path: Path, turned: int | None, area: float):
+def test_evidence_is_measured_in_the_upright_picture(
+    tmp_path: Path, name: str, turned: int | None, area: float
+):
     """50 x 100 pixels on disk; a quarter turn makes it 100 wide, and the box of 80 x 20 fits whole."""
-    dataset = dataset_of(tmp_path, "wide", size=(50, 100), turned=turned)
+    dataset = dataset_of(tmp_path, "wide", size=(50, 100), turned=turned, name=name)
     assert dataset[0]["image"].size == ((100, 50) if area == 0.32 else (50, 100)), "as datasets turns it"
     assert evidence_areas(dataset).tolist() == [pytest.approx(area)]
+
+
+def test_regression_pictures_are_not_decoded_for_their_size(tmp_path: Path, monkeypatch):
+    """Pillow's `getexif` of a PNG decodes it: 20 rows of 3000 x 3000 pixels took ten times as long as to check them."""
+    dataset = dataset_of(tmp_path, "wide", "none", name="a.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # decoding would fail
+    assert evidence_areas(dataset).tolist() == [pytest.approx(0.32), pytest.approx(float("nan"), nan_ok=True)]
+
+
+def test_known_sizes_are_not_read_again(tmp_path: Path):
+    dataset = dataset_of(tmp_path, "wide", "none", "small")
+    (tmp_path / "a.jpg").unlink()
+    areas = evidence_areas(dataset, np.array([[100, 50], [0, 0], [50, 100]]))
+    assert areas[[0, 2]].tolist() == pytest.approx([0.32, 0.02]) and np.isnan(areas[1])
 
 
 def test_without_a_number_the_rarest_scale_decides_and_nothing_comes_twice(tmp_path: Path, caplog):

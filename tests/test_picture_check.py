@@ -11,7 +11,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from groundr1.data.example import EXAMPLE_FEATURES, load_image
 from groundr1.data.picture_check import (
@@ -23,6 +23,7 @@ from groundr1.data.picture_check import (
     perceptual_hash,
     to_rgb,
 )
+from groundr1.data.upright import upright_size
 from groundr1.pictures import open_picture
 
 RNG = np.random.default_rng(0)
@@ -83,14 +84,24 @@ def test_exif_orientation_is_applied_once(form: str, orientation: int, tmp_path:
     facts = check_picture(tmp_path / "a")
     is_on_its_side = orientation >= 5
     assert facts.size == ((48, 64) if is_on_its_side else (64, 48))
-    if form != "TIFF":  # Pillow turns TIFF itself
-        assert facts.stored_size == (64, 48)
-        assert facts.notes == (("turned upright by its EXIF orientation",) if orientation > 1 else ())
+    assert facts.stored_size == (64, 48), "also of a TIFF, which Pillow turns itself"
+    assert facts.notes == (("turned upright by its EXIF orientation",) if orientation > 1 else ())
     opened = open_picture(tmp_path / "a", "x")
     assert opened.size == facts.size and opened.getexif().get(0x0112, 1) == 1
     row = {"id": "1", "image": str(tmp_path / "a"), "question": "", "solution": [], "kind": "", "boxes": []}
     (row,) = Dataset.from_list([row | {"source": ""}], features=EXAMPLE_FEATURES)
     assert open_picture(row["image"], "x").tobytes() == opened.tobytes(), "datasets turned it: not again"
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_header_says_how_large_a_picture_is_upright(form: str, orientation: int, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(NOISE, form, exif=exif)
+    size = check_picture(content).size
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # decoding would fail
+    assert upright_size(content) == size
 
 
 # What is refused
@@ -126,6 +137,19 @@ def test_refused_for_what_they_are(tmp_path: Path):
     ]:
         found = refusal(source)
         assert found[0] == fault and reason in found[1].replace("embedded null", "null"), source
+
+
+@pytest.mark.parametrize("method", ["stat", "read_bytes"])
+def test_a_picture_that_may_not_be_read_is_no_missing_one(tmp_path: Path, monkeypatch, method: str):
+    """Its folder may not be entered, or the file not be read."""
+    (tmp_path / "a.png").write_bytes(encoded(NOISE, "PNG"))
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, method, refused)
+    fault, reason = refusal(tmp_path / "a.png")
+    assert fault == "picture unreadable" and "may not be read" in reason and "chmod a+r" in reason
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

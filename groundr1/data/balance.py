@@ -8,18 +8,18 @@ of its diagnosis: small below 10 % of the picture, medium 10 to 30 %, large abov
 >>> plot_scale_distribution(scale_distribution(dataset), scale_distribution(balanced))       # doctest: +SKIP
 """
 
-import io
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 from datasets import Image as ImageFeature
-from PIL import Image
 
 from groundr1.boxes import Box, relative_area
+from groundr1.data.upright import upright_size
 
 __all__ = ["EDGES", "SCALES", "balance_by_scale", "evidence_areas", "scale_distribution"]
 
@@ -28,8 +28,7 @@ logger = logging.getLogger(__name__)
 SCALES = ("small", "medium", "large")
 EDGES = (0.1, 0.3)  # as groundr1.diagnostics has them, which data may not import
 NOT_ANNOTATED = "not annotated"
-ORIENTATION = 0x0112  # of the EXIF
-QUARTER_TURNS = range(5, 9)
+BATCH = 256  # rows at once: they may hold pictures
 
 
 def balance_by_scale(
@@ -113,10 +112,15 @@ def scale_distribution(
     )
 
 
-def evidence_areas(dataset: Dataset) -> np.ndarray:
+def evidence_areas(dataset: Dataset, sizes: np.ndarray | None = None) -> np.ndarray:
     """Relative area of the evidence of every row: (num,) float64 in [0, 1], NaN without a box.
 
-    The hull of a row's boxes over the picture; of pictures that are files, only the header is read.
+    The hull of a row's boxes over the picture.
+
+    Args:
+        dataset: rows in the form of `EXAMPLE_FEATURES`.
+        sizes: (num, 2), width and height of the upright pictures, if they are known; else those of rows with boxes are
+            read from the headers, on all cores.
 
     Raises:
         ValueError: a column is missing, or a picture's header cannot be read.
@@ -125,28 +129,32 @@ def evidence_areas(dataset: Dataset) -> np.ndarray:
         raise ValueError(
             f"The data set has no column {', '.join(sorted(missing))}; make it by a reader of groundr1.data."
         )
+    if sizes is not None:
+        return np.array(list(map(_area, dataset["boxes"], sizes.tolist())), dtype=np.float64)
     rows = dataset.select_columns(["image", "boxes"])
     if isinstance(dataset.features["image"], ImageFeature):
         rows = rows.cast_column("image", ImageFeature(decode=False))
-    return np.array([_area(row["image"], row["boxes"]) for row in rows], dtype=np.float64)
+    areas: list[float] = []
+    with ThreadPoolExecutor(thread_name_prefix="headers") as pool:
+        for batch in rows.iter(batch_size=BATCH):
+            areas += map(_area, batch["boxes"], pool.map(_size, batch["image"], batch["boxes"]))
+    return np.array(areas, dtype=np.float64)
 
 
-def _area(image: Mapping[str, Any], boxes: Sequence[Sequence[float]]) -> float:
+def _area(boxes: Sequence[Sequence[float]], size: Sequence[int] | None) -> float:
     if not boxes:
         return float("nan")
     x1, y1, x2, y2 = np.array(boxes, dtype=np.float64).T
-    return relative_area(
-        Box(float(x1.min()), float(y1.min()), float(x2.max()), float(y2.max())), _upright_size(image)
-    )
+    hull = Box(float(x1.min()), float(y1.min()), float(x2.max()), float(y2.max()))
+    return relative_area(hull, (size[0], size[1]))
 
 
-def _upright_size(image: Mapping[str, Any]) -> tuple[int, int]:
-    """(width, height) after the EXIF orientation, the frame of the boxes; nothing is decoded."""
-    encoded = image["bytes"]
+def _size(image: Mapping[str, Any], boxes: Sequence[Sequence[float]]) -> tuple[int, int] | None:
+    """(width, height) of the upright picture, which is the frame of the boxes; None where there are none."""
+    if not boxes:
+        return None
     try:
-        with Image.open(image["path"] if encoded is None else io.BytesIO(encoded)) as picture:
-            turned = picture.getexif().get(ORIENTATION) in QUARTER_TURNS
-            return picture.size[::-1] if turned else picture.size
+        return upright_size(image["path"] if image["bytes"] is None else image["bytes"])
     except OSError as error:
         raise ValueError(
             f"The picture {image['path'] or 'in the encoded bytes'} cannot be read ({error}); read the data set anew."

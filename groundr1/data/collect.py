@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, load_from_disk
 
 from groundr1.data.archives import parts_of, unpack
@@ -31,6 +33,7 @@ from groundr1.data.example import EXAMPLE_FEATURES
 from groundr1.data.row_streams import FORMS
 from groundr1.data.scenes import make_scenes
 from groundr1.data.validation import Validation, load_validation, validate
+from groundr1.data.validation.ledger import Parts
 from groundr1.data.validation.summary import SUMMARY_FILE
 
 __all__ = ["Split", "card_split", "check_places", "collect", "file_hashes", "open_saved", "save_rows"]
@@ -111,14 +114,20 @@ def collect(
     if not len(rows):
         seen = "" if checked is None else f" The report says why: {checked.report}"
         raise ValueError(f"{dict(source)!r} has no row that can be used.{seen}")
-    areas = evidence_areas(rows)
+    areas = evidence_areas(rows, None if checked is None else _picture_sizes(checked))
     before = scale_distribution(rows, areas=areas)
     balance = source.get("balance", False)
     if balance is False:
         return Split(rows, before, before, checked)
     num = None if balance is True else balance
     drawn = balance_by_scale(rows, num=num, seed=source.get("seed", 0), areas=areas)
-    return Split(drawn, before, scale_distribution(drawn), checked)
+    area_of = dict(zip(rows["id"], areas, strict=True))
+    return Split(
+        drawn,
+        before,
+        scale_distribution(drawn, areas=np.array([area_of[name] for name in drawn["id"]])),
+        checked,
+    )
 
 
 def open_saved(folder: Path) -> Dataset:
@@ -209,6 +218,15 @@ def _checked(source: Source, folder: Path, against: Sequence[str | Path], root: 
         against=against,
         redo=False,
     )
+
+
+def _picture_sizes(checked: Validation) -> np.ndarray:
+    """(num, 2): width and height of the clean rows' pictures, as the validation saw them."""
+    sizes = [np.empty((0, 2), np.int64)]
+    for table in Parts(checked.folder).tables(("fault", "width", "height")):
+        clean = table.filter(pc.equal(table["fault"], ""))
+        sizes.append(np.column_stack([clean["width"].to_numpy(), clean["height"].to_numpy()]))
+    return np.concatenate(sizes)
 
 
 def _archive(source: Source, root: Path) -> Path | list[Path] | None:

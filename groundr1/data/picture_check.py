@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from groundr1.data.upright import ORIENTATION, orientation_of, stored_size
+
 __all__ = [
     "DEFAULT_LIMITS",
     "BadPicture",
@@ -34,6 +36,7 @@ FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF"
 FLAT = 8  # grey levels of 256; a thumbnail that varies less has a hash of noise
 SIXTEEN_BITS = 65535
 TURNED = "turned upright by its EXIF orientation"
+ANY_TURN = range(2, 9)  # orientations of the EXIF; 1 is upright
 FIRST_OF_SEVERAL = "first of several frames"
 
 
@@ -111,13 +114,13 @@ def check_picture(source: str | Path | bytes, limits: Limits = DEFAULT_LIMITS) -
     """
     name = _name(source)
     encoded = _encoded(source, limits, name)
-    image, stored_size, notes = _decoded(encoded, limits, name)
+    image, size_stored, notes = _decoded(encoded, limits, name)
     try:
         perceptual = perceptual_hash(image)
     except Exception as error:  # a mode or an info that Pillow cannot convert
         raise BadPicture(f"The picture {name} cannot be made RGB ({_said(error)}); convert it.") from error
     digest = hashlib.sha256(encoded).digest()
-    return PictureFacts(image.size, stored_size, image.mode, image.format or "", digest, perceptual, notes)
+    return PictureFacts(image.size, size_stored, image.mode, image.format or "", digest, perceptual, notes)
 
 
 def open_upright(source: str | Path | bytes, limits: Limits = ANY_SIZE) -> Image.Image:
@@ -239,7 +242,12 @@ def _encoded(source: str | Path | bytes, limits: Limits, name: str) -> bytes:
         raise BadPicture(
             f"There is no picture {name}; download it, or correct the image root.", "picture missing"
         ) from error
-    except (OSError, ValueError) as error:  # a name that the file system cannot hold, no permission
+    except PermissionError as error:
+        raise BadPicture(
+            f"The picture {name} may not be read ({_said(error)}); make it readable (chmod a+r, and a+rx for its"
+            " folders), or run as its owner."
+        ) from error
+    except (OSError, ValueError) as error:  # a name that the file system cannot hold
         if isinstance(error, BadPicture):
             raise
         raise BadPicture(
@@ -254,10 +262,13 @@ def _decoded(
     try:
         with Image.open(io.BytesIO(encoded), formats=_formats()) as image:
             check_size(image.size, limits, name)
-            stored_size = image.size
+            size_stored = stored_size(image)
+            is_turned = (
+                orientation_of(image) in ANY_TURN
+            )  # before it is loaded: Pillow turns a TIFF by itself
             notes = [FIRST_OF_SEVERAL] if getattr(image, "is_animated", False) else []
             image.load()
-            is_turned = image.getexif().get(0x0112, 1) in range(2, 9)
+            is_turned |= image.getexif().get(ORIENTATION, 1) in ANY_TURN  # behind the pixels of a PNG
             form = image.format
             ImageOps.exif_transpose(image, in_place=True)
             image.format = form
@@ -271,7 +282,7 @@ def _decoded(
     # Pillow's parsers raise whatever a hostile file makes them stumble over: OSError, SyntaxError, struct.error, ...
     except Exception as error:
         raise BadPicture(f"The picture {name} cannot be read ({_said(error)}); download it again.") from error
-    return image, stored_size, tuple([*notes, TURNED] if is_turned else notes)
+    return image, size_stored, tuple([*notes, TURNED] if is_turned else notes)
 
 
 @functools.cache
