@@ -18,6 +18,11 @@ __all__ = ["NEAR_FILE", "REJECTED_FILE", "SUMMARY_FILE", "summarise"]
 
 REJECTED_FILE, NEAR_FILE, SUMMARY_FILE = "rejected.csv", "near_duplicates.csv", "summary.json"
 REJECTED = ("file", "line", "id", "source", "fault", "reason")
+MOST_SOURCES, OTHERS = (
+    40,
+    "(all others)",
+)  # sources that are listed, as in the data set card; the rest is one line
+CANDIDATES = 10_000  # sources counted at once: a source may be an address, another in each row
 LISTED = 10_000  # pairs of pictures that look alike which are listed; all are counted
 
 
@@ -26,18 +31,23 @@ def summarise(parts: Parts, folder: Path, settings: Mapping[str, Any]) -> dict[s
 
     Returns:
         What `summary.json` is to hold: settings; rows, clean, rejected; faults (kind -> rows, most first); sources
-        (source -> rows, clean, rejected); boxes (source -> state of the worst box -> rows); formats and modes of the
-        pictures, notes (-> rows); pictures (distinct ones among the clean rows) and near_duplicates (those that look
-        like an earlier one).
+        (source -> rows, clean, rejected; the 40 with most rows, then all others as one); boxes (source -> state of the
+        worst box -> rows); formats and modes of the pictures, notes (-> rows); pictures (distinct ones among the clean
+        rows) and near_duplicates (those that look like an earlier one).
     """
     counted = {name: Counter[Any]() for name in ("fault", "source", "kept", "box", "format", "mode", "note")}
-    with replaced(folder / REJECTED_FILE) as temporary, temporary.open("w", newline="") as stream:
+    listed = _common_sources(parts)
+    with (
+        replaced(folder / REJECTED_FILE) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
         writer = csv.DictWriter(stream, REJECTED, extrasaction="ignore")
         writer.writeheader()
         for record in parts.records((*REJECTED, "box_state", "format", "mode", "notes")):
-            _count(counted, record)
+            _count(counted, record, record["source"] if record["source"] in listed else OTHERS)
             if record["fault"]:
                 writer.writerow(record)
+    sources = sorted(counted["source"], key=lambda name: (name == OTHERS, name))
     num_rows, num_clean = counted["source"].total(), counted["kept"].total()
     num_rejected, num_stored = counted["fault"].total(), parts.num_clean()
     if num_rows != parts.num_rows() or num_rows != num_clean + num_rejected or num_stored != num_clean:
@@ -55,7 +65,7 @@ def summarise(parts: Parts, folder: Path, settings: Mapping[str, Any]) -> dict[s
         "faults": dict(counted["fault"].most_common()),
         "sources": {
             name: {"rows": rows, "clean": counted["kept"][name], "rejected": rows - counted["kept"][name]}
-            for name, rows in sorted(counted["source"].items())
+            for name, rows in zip(sources, map(counted["source"].get, sources), strict=True)
         },
         "boxes": {
             name: {
@@ -63,7 +73,7 @@ def summarise(parts: Parts, folder: Path, settings: Mapping[str, Any]) -> dict[s
                 for state in (*BOX_STATES, "none", "unknown")
                 if counted["box"][name, state]
             }
-            for name in sorted(counted["source"])
+            for name in sources
         },
         "formats": dict(counted["format"].most_common()),
         "modes": dict(counted["mode"].most_common()),
@@ -73,8 +83,17 @@ def summarise(parts: Parts, folder: Path, settings: Mapping[str, Any]) -> dict[s
     }
 
 
-def _count(counted: Mapping[str, Counter[Any]], record: Mapping[str, Any]) -> None:
-    source = record["source"]
+def _common_sources(parts: Parts) -> set[str]:
+    """The sources with most rows; of very many those that keep coming, so that memory does not grow with them."""
+    counted = Counter[str]()
+    for table in parts.tables(("source",)):
+        counted.update(table["source"].to_pylist())
+        if len(counted) > CANDIDATES:
+            counted = Counter(dict(counted.most_common(CANDIDATES)))
+    return {name for name, _ in counted.most_common(MOST_SOURCES)}
+
+
+def _count(counted: Mapping[str, Counter[Any]], record: Mapping[str, Any], source: str) -> None:
     counted["source"][source] += 1
     counted["box"][source, record["box_state"]] += 1
     if record["fault"]:
@@ -118,7 +137,7 @@ def _alike(parts: Parts) -> tuple[int, np.ndarray]:
 def _write_pairs(parts: Parts, pairs: np.ndarray, path: Path) -> None:
     wanted = set(pairs[:2].reshape(-1).tolist())
     told = {number: record for number, record in _numbered(parts) if number in wanted}
-    with replaced(path) as temporary, temporary.open("w", newline="") as stream:
+    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(("file", "line", "id", "other_file", "other_line", "other_id", "bits"))
         for row, other, bits in pairs.T.tolist():
