@@ -4,6 +4,7 @@ Not in the paper: our choice, because runs are killed and resumed.
 """
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -137,6 +138,36 @@ def remove_unfinished(folder: str | Path) -> int:
         else:
             path.unlink(missing_ok=True)  # gone already with the folder that it lay in
     return len(leftovers)
+
+
+@contextmanager
+def alone_in(folder: Path, work: str) -> Iterator[None]:
+    """Hold a folder's lock, making the folder; the system lets go of it when the process ends, however it ends.
+
+    Args:
+        folder: one process at a time is to write to.
+        work: what it does there, for the message.
+
+    Raises:
+        ValueError: another process holds the lock, whose number is named.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ValueError(
+                f"Another {work} is writing to {folder} (process {file.read() or 'unknown'}); wait for it, or choose"
+                " another folder."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def is_temporary(path: Path) -> bool:

@@ -72,7 +72,7 @@ ARROWS = {
     "parsing": {"boxes"},
     "cropping": {"boxes"},
     "rewards": {"parsing", "similarity"},
-    "data": {"boxes"},
+    "data": {"boxes", "storage"},
     "diagnostics": {"boxes", "srpo", "bootstrap"},
 }
 WITHOUT_TORCH = ("boxes", "parsing", "cropping", "rewards", "similarity")

@@ -1,9 +1,7 @@
-"""The folder of an evaluation: what its predictions belong to, and that one job at a time writes to it."""
+"""The folder of an evaluation: what its predictions belong to."""
 
-import fcntl
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from groundr1.model import prompt_set
 from groundr1.prompts import QUESTIONS
 from groundr1.storage import read_json, remove_unfinished, write_json
 
-__all__ = ["alone_in", "open_folder", "settings_of", "weights_fingerprint"]
+__all__ = ["open_folder", "settings_of", "weights_fingerprint"]
 
 SAMPLES_PER_TENSOR = 64  # numbers of each weight tensor that enter the fingerprint
 
@@ -53,23 +51,6 @@ def weights_fingerprint(model: nn.Module) -> str:
 
 def _fingerprint(columns: Sequence[Sequence[Any]]) -> str:
     return hashlib.sha256(repr([list(column) for column in columns]).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def alone_in(out: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system lets go of it when the process ends, however it ends.
-
-    Raises ValueError when another job holds it.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / "lock", "wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"Another evaluation is writing to {out}; wait for it, or choose another folder."
-            ) from error
-        yield
 
 
 def open_folder(out: Path, settings: Mapping[str, Any]) -> None:

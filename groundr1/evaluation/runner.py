@@ -36,7 +36,7 @@ from transformers import ProcessorMixin
 from groundr1.chat import Chat
 from groundr1.data.example import Rejected
 from groundr1.data.items import items_of
-from groundr1.evaluation.folder import alone_in, open_folder, settings_of
+from groundr1.evaluation.folder import open_folder, settings_of
 from groundr1.evaluation.predictions import predicted_box, prediction_row, read_parts, write_part
 from groundr1.evaluation.questions import word_question
 from groundr1.evaluation.reports import write_report
@@ -44,6 +44,7 @@ from groundr1.evaluation.scoring import score_rows
 from groundr1.model import prompt_set
 from groundr1.pictures import Pictures, in_threads, open_picture
 from groundr1.rollout import ground_and_answer
+from groundr1.storage import alone_in
 
 __all__ = ["evaluate", "processes"]
 
@@ -122,7 +123,7 @@ def evaluate(
         {"model": name, "benchmark": benchmark},
         out,
     )
-    with alone_in(out) if state.is_main_process else nullcontext():
+    with alone_in(out, "evaluation") if state.is_main_process else nullcontext():
         with state.main_process_first():  # the others check, too: their weights must be the same
             open_folder(out, settings)
         done = set(read_parts(out / "predictions")["prompt_id"])
