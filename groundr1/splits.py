@@ -3,6 +3,7 @@
     runs/<name>/validated/<split>/   report, rejected rows, clean rows, of a split that was read from files
                 data/<split>/        the rows to use, as a saved data set
                 data/scales.csv      how large their evidence is, before and after balancing
+                data/read.json       the files that were read, each with its SHA-256
                 data/README.md       the data set card: `datasets.load_dataset("runs/<name>/data")` reads it
 
 >>> splits = prepare_data("runs/mine", {"train": {"path": "train_33k.jsonl", "format": "viscot", "image_root": "cot"},
@@ -21,7 +22,8 @@ from groundr1.config import DATA_OPTIONS, check_data
 from groundr1.data.card import LICENCE, write_card
 from groundr1.data.collect import Split, card_split, check_places, collect, file_hashes, save_rows
 from groundr1.data.validation import Validation, load_validation
-from groundr1.runs import Run, open_run
+from groundr1.runs import Run, RunExistsError, open_run
+from groundr1.storage import read_json, write_json
 
 __all__ = ["balanced_scales", "fault_table", "kept_table", "load_checks", "load_split", "prepare_data"]
 
@@ -32,6 +34,7 @@ SOURCE_OPTIONS = {
 }
 SCENES_LICENCE = "Apache-2.0, that of the kit, which drew the pictures"
 SCALES_FILE, STAGES = "scales.csv", ("before", "after")
+HASHES_FILE = "read.json"
 KEPT = (
     "made from",
     "read",
@@ -49,6 +52,8 @@ def prepare_data(
 ) -> dict[str, Dataset]:
     """Make or read each split and keep it in <experiment>/data/<split>/; what is there already is read back.
 
+    Nothing is overwritten: a file that has changed since is refused, as other sources are. Pictures are not compared.
+
     Scenes are drawn. Files are checked row by row and picture by picture into <experiment>/validated/<split>/
     (`groundr1.data.validate`), "train" last, so that what is in another split too is set aside from it; then they are
     balanced by the scale of the evidence, if that is asked for. Killed, it goes on where it was.
@@ -63,26 +68,28 @@ def prepare_data(
         split -> dataset with EXAMPLE_FEATURES. Pictures that were files stay files where they are.
 
     Raises:
-        RunExistsError: the folder holds data from other sources.
+        RunExistsError: the folder holds data from other sources, or from a file that has changed since.
         ValueError, FileNotFoundError: a source names no data, or a scene stands in two splits.
         InvalidRow: a bad row, where "strict" asks for that.
     """
     for split, source in sources.items():
         check_data(source, options=SOURCE_OPTIONS, field=f"{split}_data")
+    experiment, root = Path(experiment), Path(root)
     # A folder that is there is checked first, a new one is made last: sources that cannot be read leave no run behind.
     run = None
-    if (Path(experiment) / "data" / "manifest.json").exists():
+    if (experiment / "data" / "manifest.json").exists():
         run = open_run(experiment, "data", {"sources": sources})
         if run.summary() is not None:
+            _refuse_changed_files(run, sources, root)
             return {split: load_split(experiment, split) for split in sources}
     for source in sources.values():
-        check_places(source, Path(root))
+        check_places(source, root)
     _refuse_archives_in_one_place(sources)
     made: dict[str, Split] = {}
     for split in sorted(sources, key="train".__eq__):
         against = [each.checked.folder for each in made.values() if each.checked is not None]
         folder = _validated(experiment, split)
-        made[split] = collect(sources[split], folder, against=against, root=Path(root))
+        made[split] = collect(sources[split], folder, against=against, root=root)
     made = {split: made[split] for split in sources}
     _refuse_shared_scenes(made)
     run = run or open_run(experiment, "data", {"sources": sources})
@@ -90,7 +97,9 @@ def prepare_data(
         save_rows(each.dataset, run.path / split)
     stages = {(split, stage): getattr(each, stage) for split, each in made.items() for stage in STAGES}
     pd.concat(stages, names=["split", "stage"]).droplevel(2).to_csv(run.path / SCALES_FILE)
-    _write_card(run.path, Path(experiment).name, sources, made, Path(root))
+    hashes = {name: digest for each in sources.values() for name, digest in file_hashes(each, root).items()}
+    _write_card(experiment, sources, made, root, hashes)
+    write_json(run.path / HASHES_FILE, hashes)
     run.finish({split: len(each.dataset) for split, each in made.items()})
     return {split: load_split(experiment, split) for split in sources}
 
@@ -181,21 +190,34 @@ def _sources(experiment: str | Path) -> dict[str, dict[str, Any]]:
     return run.manifest()["parameters"]["sources"]
 
 
+def _refuse_changed_files(run: Run, sources: Mapping[str, Mapping[str, Any]], root: Path) -> None:
+    """Files that are gone are of no account, what was made of them is there; nor is data made without `HASHES_FILE`."""
+    now = {name: digest for each in sources.values() for name, digest in file_hashes(each, root).items()}
+    was = read_json(run.path / HASHES_FILE) if (run.path / HASHES_FILE).is_file() else now
+    if changed := [name for name, digest in now.items() if was.get(name) != digest]:
+        raise RunExistsError(
+            f"{', '.join(changed)} has changed since {run.path} was made of it, and that is not overwritten. Delete"
+            f" {run.path} to make it anew (arms trained on it stay those of the old rows), or choose another name."
+        )
+
+
 def _write_card(
-    folder: Path,
-    name: str,
+    experiment: Path,
     sources: Mapping[str, Mapping[str, Any]],
     made: Mapping[str, Split],
     root: Path,
+    hashes: Mapping[str, str],
 ) -> None:
     are_scenes = all(each.checked is None for each in made.values())
-    hashes = {name: digest for each in sources.values() for name, digest in file_hashes(each, root).items()}
+    is_relative = not (experiment.is_absolute() and root.is_absolute())
+    where = "# paths start in the folder where this was run\n" if is_relative else ""
     named = "".join(f"    {split!r}: {dict(source)!r},\n" for split, source in sources.items())
     write_card(
-        folder,
+        experiment / "data",
         {split: card_split(sources[split], each, f"{split}/*.arrow") for split, each in made.items()},
-        name=name,
-        command=f"from groundr1.splits import prepare_data\n\nprepare_data({name!r}, {{\n{named}}})",
+        name=experiment.name,
+        command=f"from groundr1.splits import prepare_data\n\n{where}"
+        f"prepare_data({str(experiment)!r}, {{\n{named}}}, root={str(root)!r})",
         hashes=hashes,
         licence=SCENES_LICENCE if are_scenes else LICENCE,
     )

@@ -136,8 +136,49 @@ def test_texts_of_a_hostile_data_set_break_neither_head_nor_tables(folder: Path)
     text = card_of(folder, scenes.cast(EXAMPLE_FEATURES), name=f"A: {evil}", source=evil, set_aside={evil: 1})
     head, body = text.split("\n---\n", 1)
     assert yaml.safe_load(head.removeprefix("---"))["license"] == "unknown"
-    assert "<script" not in body and "| x \\| y --- license: mit &lt;script>" in body
+    assert "<script" not in body and "| x \\| y --- license: mit &lt;script\\>" in body
     assert DatasetCard.load(folder / "README.md").data.license == "unknown"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![t](http://evil.example/x.png)",
+        "[t](http://evil.example)",
+        "[t][1]",
+        "<img src=x onerror=alert(1)>",
+        "<http://evil.example>",
+        "http://evil.example and www.evil.example",
+        "a | b",
+        "`code` ``` and \\` \\",
+        "**a** __b__ *c* _d_ ~~e~~ $f$",
+        "&lt;script&gt; &copy;",
+        "a \\| b \\\\| c",
+        "# a",
+        "@somebody",
+        "größe 日本",
+    ],
+)
+def test_texts_of_a_data_set_are_shown_as_they_stand(folder: Path, text: str):
+    scenes = saved(folder)
+    scenes = scenes.remove_columns("source").add_column("source", [text] * len(scenes)).cast(EXAMPLE_FEATURES)
+    body = card_of(folder, scenes, name=text, source=text, set_aside={text: 1}).split("\n---\n", 1)[1]
+    markdown = pytest.importorskip("markdown_it", reason="comes with huggingface_hub's command line")
+    tokens = markdown.MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(body)
+    inline = [each for token in tokens if token.type == "inline" for each in token.children]
+    assert {each.type for each in inline} <= {"text", "text_special", "softbreak", "code_inline"}
+    code = [each.content for each in inline if each.type == "code_inline"]
+    assert set(code) == {"kind", "boxes"}, "the card's own"
+    cells = ["".join(each.content for each in token.children) for token in tokens if token.type == "inline"]
+    assert cells.count(text) == 3, "title, source, reason"
+    assert f"train: {text}" in cells
+
+
+def test_links_that_need_no_brackets_are_broken(folder: Path):
+    """GitHub makes links of addresses in plain text."""
+    body = card_of(folder, saved(folder), source="http://evil.example, www.evil.example, WWW.evil.example")
+    assert "http\\://evil.example, www\\.evil.example, WWW\\.evil.example" in body
+    assert "train_33k.jsonl" in card_of(folder, saved(folder), source="train_33k.jsonl"), "still legible"
 
 
 def test_many_sources_are_summed_up(folder: Path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 import zipfile
 from collections import Counter
@@ -174,7 +175,8 @@ def test_the_card_counts_what_was_kept_and_loads(checked: Path, files, tmp_path:
     text = (checked / "data/README.md").read_text(encoding="utf-8")
     assert f"train: of {NUM_TRAIN + 10} rows {NUM_TRAIN} were kept and 10 set aside." in text
     assert "| leakage | 2 |" in text and "unknown: that of the source." in text
-    assert "prepare_data('own', {\n    'train': {'path':" in text
+    assert f"prepare_data({str(checked)!r}, {{\n    'train': {{'path':" in text and "}, root='.')" in text
+    assert "# paths start in the folder where this was run\n" in text
     assert f"| {files['train']['path']} | read |" in text, "with the hash of what was read"
     assert DatasetCard.load(checked / "data/README.md").data.license == "unknown"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
@@ -343,6 +345,48 @@ def test_a_finished_experiment_is_read_back_without_its_files(tmp_path: Path):
     prepare_data(tmp_path / "run", {"train": source})
     (tmp_path / "files/questions.jsonl").unlink()
     assert len(prepare_data(tmp_path / "run", {"train": source})["train"]) == 4
+
+
+def test_regression_a_mended_file_does_not_give_the_old_rows(tmp_path: Path):
+    """The old answer came back without a word."""
+    source = write_plain(tmp_path / "files", 4)
+    file = Path(source["path"])
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join([*lines[:2], "{torn", "{torn"]), encoding="utf-8")
+    assert len(prepare_data(tmp_path / "run", {"train": source})["train"]) == 2
+    file.touch()
+    assert len(prepare_data(tmp_path / "run", {"train": source})["train"]) == 2, (
+        "the same bytes, copied or touched"
+    )
+    file.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(
+        RunExistsError, match=r"questions\.jsonl has changed since .*data was made of it.*Delete"
+    ):
+        prepare_data(tmp_path / "run", {"train": source})
+    assert len(load_split(tmp_path / "run", "train")) == 2, "nothing was touched"
+    shutil.rmtree(tmp_path / "run" / "data")
+    assert len(prepare_data(tmp_path / "run", {"train": source})["train"]) == 4
+
+
+def test_a_saved_data_set_that_has_changed_is_noticed_too(tmp_path: Path):
+    folder, sources = tmp_path / "saved", {"train": {"path": str(tmp_path / "saved")}}
+    make_scenes(4, seed=0, progress=False).save_to_disk(folder)
+    prepare_data(tmp_path / "run", sources)
+    assert len(prepare_data(tmp_path / "run", sources)["train"]) == 4
+    save_rows(make_scenes(4, seed=1, progress=False), folder)
+    with pytest.raises(RunExistsError, match=r"saved/data.*\.arrow has changed"):
+        prepare_data(tmp_path / "run", sources)
+
+
+def test_the_command_of_the_card_makes_the_same_data(tmp_path: Path, monkeypatch):
+    write_plain(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    source = {"path": "questions.jsonl", "image_root": "."}
+    made = prepare_data("runs/own", {"train": source}, root="mine")["train"]
+    text = Path("runs/own/data/README.md").read_text(encoding="utf-8")
+    shutil.rmtree("runs")
+    exec(text.split("```")[1], {})
+    assert load_split("runs/own", "train")["id"][:] == made["id"][:]
 
 
 def test_killed_in_the_second_split_the_first_is_not_checked_again(tmp_path: Path, files, monkeypatch):

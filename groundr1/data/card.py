@@ -9,6 +9,7 @@ are; people read the rest.
 
 import hashlib
 import importlib.metadata
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ SIZES = (
     ("100K<n<1M", 10**6),
     ("1M<n<10M", 10**7),
 )
+# What Markdown, GitHub's too, takes for its own; an underscore within a word, as in the name of a file, is none.
+SIGNS = re.compile(r"[\\`*\[\]>|~&$@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//)|(?<=www)\.", re.IGNORECASE)
 LICENCE = "unknown: that of the source"
 
 
@@ -118,7 +121,7 @@ def _head(splits: Mapping[str, CardSplit], name: str, sizes: Mapping[str, int]) 
     num = sum(len(part.dataset) for part in splits.values())
     head = DatasetCardData(
         license="unknown",
-        pretty_name=_line(name),
+        pretty_name=" ".join(name.split()),
         task_categories=["visual-question-answering"],
         size_categories=[next((word for word, limit in SIZES if num < limit), "10M<n<100M")],
         tags=["groundr1", "visual-grounding"],
@@ -191,5 +194,5 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _line(text: Any) -> str:
-    """Text of a data set in one line, none of whose signs means anything in Markdown tables or HTML."""
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
+    """Text of a data set in one line, which Markdown shows as it stands: no link, picture, HTML or end of a cell."""
+    return SIGNS.sub(r"\\\g<0>", " ".join(str(text).split())).replace("<", "&lt;")

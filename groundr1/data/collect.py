@@ -190,12 +190,15 @@ def card_split(source: Source, split: Split, data_files: str) -> CardSplit:
 
 
 def file_hashes(source: Source, root: Path = Path()) -> dict[str, str]:
-    """SHA-256 of each file that a source names, by the path as it is named there."""
+    """SHA-256 of each file that a source names, by its path as it is named there; of a folder those of its rows."""
     hashes = {}
-    for path in _paths(source, Path()) if "path" in source else ():
-        if (root / path).is_file():
-            with (root / path).open("rb") as file:
-                hashes[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    for named in _paths(source, Path()) if "path" in source else ():
+        place = root / named
+        rows = [each for each in place.rglob("*.arrow") if not each.name.startswith(("cache-", "."))]
+        for path in sorted(rows) if place.is_dir() else filter(Path.is_file, [place]):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            hashes[str(named / path.relative_to(place))] = digest
     return hashes
 
 

@@ -18,10 +18,8 @@ __all__ = ["NEAR_FILE", "REJECTED_FILE", "SUMMARY_FILE", "summarise"]
 
 REJECTED_FILE, NEAR_FILE, SUMMARY_FILE = "rejected.csv", "near_duplicates.csv", "summary.json"
 REJECTED = ("file", "line", "id", "source", "fault", "reason")
-MOST_SOURCES, OTHERS = (
-    40,
-    "(all others)",
-)  # sources that are listed, as in the data set card; the rest is one line
+MOST_SOURCES = 40  # that are listed, as in the data set card; the rest is one line
+OTHERS = "(all others)"
 CANDIDATES = 10_000  # sources counted at once: a source may be an address, another in each row
 LISTED = 10_000  # pairs of pictures that look alike which are listed; all are counted
 
