@@ -155,9 +155,9 @@ def test_a_bad_row_is_set_aside_with_file_line_and_reason(tmp_path: Path, root: 
 
 
 def test_an_id_made_of_file_name_and_line_makes_way_for_a_stated_one(tmp_path: Path, root: Path):
-    rows = [plain(id="q-2"), plain(), plain(id="q-2'"), plain(id="c")]
+    rows = [plain(id="q-2"), plain(), plain(id="q-2~2"), plain(id="c")]
     dataset, (rejected,) = read_jsonl(write_lines(tmp_path / "q.jsonl", *rows), root)
-    assert dataset["id"][:] == ["q-2", "q-2'", "c"], "the row of line 2 is kept, under an id of its own"
+    assert dataset["id"][:] == ["q-2", "q-2~2", "c"], "the row of line 2 is kept, under an id of its own"
     assert rejected.line == 3 and rejected.fault == "duplicate id"
 
 

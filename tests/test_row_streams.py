@@ -1,7 +1,9 @@
 """Rows as streams: every form, a row at a time, and what is wrong said where it is."""
 
+import gzip
 import inspect
 import json
+import lzma
 import tracemalloc
 from pathlib import Path
 
@@ -303,6 +305,86 @@ def test_deepeyes_pictures_come_in_batches(tmp_path: Path):
 
 def test_every_form_has_a_frame_that_is_judged():
     assert {form.frame for form in FORMS.values()} == {"corners", "extents"}
+
+
+# Files of another kind
+
+
+OFFICIAL = {
+    "image": "x/cot_image_data/gqa/1.png", "width": 100, "height": 80, "bboxs": [[10, 20, 30, 40]], "dataset": "gqa",
+    "problem": "Who?", "solution": "me", "problem_id": 7,
+}  # fmt: skip
+LINES = b"".join(json.dumps(plain(i)).encode() + b"\n" for i in range(3))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(LINES), "compressed with gzip; decompress it"),
+        (lzma.compress(LINES), "compressed with xz"),
+        (LINES.decode().encode("utf-16"), "text in UTF-16; write it in UTF-8"),
+        (b"PAR1" + bytes(40), "a parquet file; .* form='deepeyes'"),
+        (b"PK\3\4" + bytes(40), "a zip archive; unpack it"),
+    ],
+)
+@pytest.mark.parametrize("form", sorted(set(FORMS) - {"deepeyes"}))
+def test_a_file_that_is_no_text_is_refused_whole(tmp_path: Path, form: str, content: bytes, said: str):
+    (tmp_path / "q.jsonl").write_bytes(content)
+    with pytest.raises(ValueError, match=f"q.jsonl is {said}"):
+        next(stream(tmp_path / "q.jsonl", form))
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"image": 1}]', "[\n{}\n]", '\n [\n  {\n    "image": 1}]', "\ufeff[ {}]", "[\n  7\n]", "["]
+)
+def test_a_json_array_is_refused_where_lines_are_expected(tmp_path: Path, text: str):
+    (tmp_path / "q.json").write_text(text, encoding="utf-8")
+    for form in ("jsonl", "viscot", "refcoco"):
+        with pytest.raises(
+            ValueError, match="q.json is one JSON array.*form='viscot-conversations'; else .* line"
+        ):
+            next(stream(tmp_path / "q.json", form))
+
+
+def test_lines_are_refused_where_a_json_array_is_expected(tmp_path: Path):
+    with pytest.raises(ValueError, match="q.jsonl begins with an object, and one JSON array is expected"):
+        next(stream(write_lines(tmp_path / "q.jsonl", "", conversation()), "viscot-conversations"))
+
+
+def test_a_list_among_the_lines_is_one_bad_row(tmp_path: Path):
+    path = write_lines(tmp_path / "q.jsonl", plain(), "[", '[{"a": 1}]', plain(1))
+    assert [isinstance(found, BadRow) for _, found in stream(path)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("row", "form", "other"),
+    [
+        (OFFICIAL, "jsonl", "viscot"),
+        (OFFICIAL | {"dataset": "RefCOCO/val", "problem": ""}, "jsonl", "refcoco"),
+        (METADATA, "jsonl", "viscot-metadata"),
+        (METADATA, "refcoco", "viscot"),
+        (conversation(), "jsonl", "viscot-conversations"),
+        (conversation(), "viscot", "viscot-conversations"),
+        (plain(), "viscot", "jsonl"),
+        (plain(), "refcoco", "jsonl"),
+    ],
+)
+def test_rows_of_another_form_name_it(tmp_path: Path, row, form: str, other: str):
+    path = write_lines(tmp_path / "q.jsonl", "{", row, plain())
+    with pytest.raises(ValueError, match=f"q.jsonl, line 2: .*form.*'{other}'"):
+        list(stream(path, form))
+
+
+def test_a_row_of_another_form_behind_a_good_one_is_one_bad_row(tmp_path: Path):
+    path = write_lines(tmp_path / "q.jsonl", plain(), OFFICIAL, METADATA, conversation(), plain(1))
+    assert [isinstance(found, BadRow) for _, found in stream(path)] == [False, True, True, True, False]
+
+
+def test_a_row_that_lacks_a_field_is_of_no_other_form(tmp_path: Path):
+    path = write_lines(
+        tmp_path / "q.jsonl", plain(kind="absent"), plain(dataset="gqa", kind="absent"), plain()
+    )
+    assert [isinstance(found, BadRow) for _, found in stream(path)] == [True, True, False]
 
 
 # Paths

@@ -14,6 +14,7 @@ other's file, either reader refuses it whole.
 """
 
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 from datasets import Dataset
@@ -157,12 +158,11 @@ def read_form(path: Path, form: str, image_root: Path | None = None) -> tuple[Da
 
 
 def _check_id(row: Judged, first_line: Mapping[str, int]) -> None:
-    """Set a row aside whose id has occurred; one that was made of file name and line, and is stated elsewhere, ends
-    in "'" instead."""
+    """Set a row aside whose id has occurred; one made of file name and line gets "~2", "~3", ... behind it instead."""
     name = row.example["id"]
-    if row.draft.id_is_made:
-        while row.example["id"] in first_line:
-            row.example["id"] += "'"
+    if name in first_line and row.draft.id_is_made:
+        names = (f"{name}~{number}" for number in count(2))
+        row.example["id"] = next(each for each in names if each not in first_line)
     elif name in first_line:
         row.set_aside(BadRow(f"id {name!r} is that of line {first_line[name]}", "duplicate id"))
 

@@ -24,7 +24,17 @@ from groundr1.data.rows import (
     writable,
 )
 
-__all__ = ["KINDS", "WrongForm", "conversation", "deepeyes", "metadata", "plain", "refcoco", "viscot"]
+__all__ = [
+    "KINDS",
+    "WrongForm",
+    "conversation",
+    "deepeyes",
+    "form_of",
+    "metadata",
+    "plain",
+    "refcoco",
+    "viscot",
+]
 
 KINDS = ("choice", "contains", "exact", "math", "ocr", "rouge", "yes_no")  # those of groundr1.rewards
 
@@ -36,10 +46,29 @@ BOX_REQUEST = re.compile(
 TOOL_HINT = re.compile(r"\s*Think first, call \*\*.*", re.DOTALL)
 # Folder of a set's pictures in Visual-CoT's archive, where it is not that of its name.
 SET_FOLDERS = {"textcap": "textvqa"}
+# Keys that every row of a form of texts has.
+KEYS = {
+    "jsonl": ("image", "question", "solution", "kind"),
+    "viscot": ("image", "problem", "solution", "bboxs", "dataset", "problem_id"),
+    "viscot-metadata": ("image", "question", "answer", "bboxs", "dataset"),
+    "viscot-conversations": ("image", "conversations"),
+}
 
 
 class WrongForm(ValueError):
     """A row shows that the whole file is of another form."""
+
+
+def form_of(row: Mapping[str, Any]) -> str | None:
+    """The form of texts whose keys a row has; None where it has those of none, or of several.
+
+    >>> form_of({"image": "1.jpg", "conversations": []})
+    'viscot-conversations'
+    """
+    forms = [form for form, keys in KEYS.items() if all(row.get(key) is not None for key in keys)]
+    if forms == ["viscot"] and str(row["dataset"]).startswith("RefCOCO"):
+        return "refcoco"
+    return forms[0] if len(forms) == 1 else None
 
 
 def plain(row: Mapping[str, Any], stem: str, line: int) -> Draft:

@@ -4,6 +4,7 @@
 ...     print(line, found if isinstance(found, BadRow) else found.question)
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,16 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from groundr1.data.json_array import read_array
-from groundr1.data.row_forms import WrongForm, conversation, deepeyes, metadata, plain, refcoco, viscot
+from groundr1.data.row_forms import (
+    WrongForm,
+    conversation,
+    deepeyes,
+    form_of,
+    metadata,
+    plain,
+    refcoco,
+    viscot,
+)
 from groundr1.data.rows import BadRow, Draft, Row, read_lines
 
 __all__ = ["FORMS", "Form", "stream"]
@@ -23,6 +33,19 @@ DEEPEYES_COLUMNS = ["data_source", "prompt", "images", "reward_model"]
 NEEDED_COLUMNS = ["image", "question", "solution", "kind"]
 BATCH = 32  # rows of a parquet file or data set decoded at once: they may hold pictures
 READ_AHEAD = 1 << 20  # bytes; parquet files written in one piece would otherwise be loaded whole
+# How files begin that hold no text in UTF-8, and what to do about each.
+NO_TEXT = {
+    b"\x1f\x8b": "compressed with gzip; decompress it",
+    b"\xfd7zXZ\0": "compressed with xz; decompress it",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; decompress it",
+    b"PK\3\4": "a zip archive; unpack it, and give the file of rows in it",
+    b"PAR1": "a parquet file; if it is one of DeepEyes, give form='deepeyes', else open it with datasets.load_dataset"
+    " and give the Dataset",
+    b"\xff\xfe": "text in UTF-16; write it in UTF-8",
+    b"\xfe\xff": "text in UTF-16; write it in UTF-8",
+}
+BEGINNING = 4096  # bytes of a file that are looked at first
+ARRAY = re.compile(rb"\s*\[(\s*\{|[ \t\r]*(\n|$))")
 
 Rows = Iterator[tuple[int, Row | BadRow]]
 
@@ -41,6 +64,38 @@ class Form(NamedTuple):
     draft: Callable[[Mapping[str, Any], str, int], Draft]
     frame: str = "corners"
     marker: str | None = None
+
+
+def _beginning(path: Path) -> bytes:
+    """First bytes of a file of text; ValueError where it is none."""
+    if not path.is_file():
+        return b""  # whoever reads it says so
+    with path.open("rb") as file:
+        beginning = file.read(BEGINNING)
+    for magic, what in NO_TEXT.items():
+        if beginning.startswith(magic):
+            raise ValueError(f"{path} is {what}.")
+    return beginning.removeprefix(b"\xef\xbb\xbf")
+
+
+def _line_rows(path: Path) -> Rows:
+    """Rows of a file with one object a line."""
+    if ARRAY.match(_beginning(path)):
+        raise ValueError(
+            f"{path} is one JSON array, and one object a line is expected. If it is Visual-CoT's own file, give"
+            " form='viscot-conversations'; else write each row on a line (jq -c '.[]')."
+        )
+    yield from read_lines(path)
+
+
+def _array_rows(path: Path) -> Rows:
+    """Rows of a file that is one JSON array."""
+    if _beginning(path).lstrip().startswith(b"{"):
+        raise ValueError(
+            f"{path} begins with an object, and one JSON array is expected. If it has one object a line, give the form"
+            " of those, or make it an array (jq -s .)."
+        )
+    yield from read_array(path)
 
 
 def _parquet_rows(path: Path) -> Rows:
@@ -64,11 +119,11 @@ def _parquet_rows(path: Path) -> Rows:
 
 
 FORMS: Mapping[str, Form] = {
-    "jsonl": Form(read_lines, plain),
-    "viscot": Form(read_lines, viscot, marker="cot_image_data"),
-    "viscot-metadata": Form(read_lines, metadata, marker="cot_image_data"),
-    "viscot-conversations": Form(read_array, conversation, marker="cot_image_data"),
-    "refcoco": Form(read_lines, refcoco, frame="extents"),
+    "jsonl": Form(_line_rows, plain),
+    "viscot": Form(_line_rows, viscot, marker="cot_image_data"),
+    "viscot-metadata": Form(_line_rows, metadata, marker="cot_image_data"),
+    "viscot-conversations": Form(_array_rows, conversation, marker="cot_image_data"),
+    "refcoco": Form(_line_rows, refcoco, frame="extents"),
     "deepeyes": Form(_parquet_rows, deepeyes),
 }
 
@@ -101,13 +156,24 @@ def stream(
             raise ValueError(f"form={form!r} is unknown; give one of {', '.join(FORMS)}.")
         path = Path(source)
         rows, draft, stem, label = FORMS[form].rows(path), FORMS[form].draft, path.stem, path
+    is_settled = isinstance(source, Dataset)  # that the rows are of the form
     for number, row in islice(rows, index, None, count):
+        if isinstance(row, BadRow):
+            yield number, row
+            continue
         try:
-            yield number, row if isinstance(row, BadRow) else draft(row, stem, number)
+            found = draft(row, stem, number)
+            is_settled = True
         except WrongForm as error:
             raise ValueError(f"{label}, line {number}: {error}") from error
         except BadRow as error:
-            yield number, error
+            if not is_settled and (other := form_of(row)) not in (None, form):
+                raise ValueError(
+                    f"{label}, line {number}: the row is none of form {form!r} ({error}); it has the keys of form"
+                    f" {other!r}. Give form={other!r}."
+                ) from error
+            found = error
+        yield number, found
 
 
 def _dataset_rows(dataset: Dataset) -> Rows:
