@@ -15,6 +15,7 @@ from PIL import Image
 
 from groundr1.data.example import load_image
 from groundr1.data.rows import BadRow, find_picture
+from groundr1.data.upright import upright_size
 
 __all__ = ["PictureStore"]
 
@@ -30,7 +31,6 @@ SUFFIXES = {
     "MPO": ".jpg",
 }
 TRIED = ("", ".jpg", ".png", ".jpeg", ".JPG", ".webp")  # SEED's rows leave the suffix out
-ORIENTATION = 0x0112  # EXIF; 5 to 8 turn the picture on its side
 
 
 class PictureStore:
@@ -85,7 +85,8 @@ class PictureStore:
     def _write(self, encoded: bytes, digest: str) -> tuple[Path, Size]:
         try:
             with Image.open(io.BytesIO(encoded)) as image:
-                size, suffix = _upright(image), SUFFIXES.get(image.format or "", ".img")
+                suffix = SUFFIXES.get(image.format or "", ".img")
+            size = upright_size(encoded)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise BadRow(f"the picture in the row cannot be read ({error})") from error
         path = self.root / f"{digest}{suffix}"
@@ -102,9 +103,3 @@ class PictureStore:
         finally:
             Path(temporary).unlink(missing_ok=True)
         return path, size
-
-
-def _upright(image: Image.Image) -> Size:
-    """(width, height) as the picture is shown, without decoding it."""
-    width, height = image.size
-    return (height, width) if image.getexif().get(ORIENTATION) in (5, 6, 7, 8) else (width, height)
