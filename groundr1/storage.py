@@ -17,6 +17,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+LOCK_FILE = "lock"
 _TEMPORARY = ".writing-"
 _REPLACED = ".replaced-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -152,7 +153,7 @@ def alone_in(folder: Path, work: str) -> Iterator[None]:
         ValueError: another process holds the lock, whose number is named.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+", encoding="utf-8") as file:
+    with (folder / LOCK_FILE).open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -183,7 +183,7 @@ def test_rows_of_another_split_are_set_aside_and_named(tmp_path: Path, root: Pat
         f"in another split: its picture is that of line 1 of {tmp_path / 'test.jsonl'}",
         f"in another split: its question is that of line 2 of {tmp_path / 'test.jsonl'}, on a picture that looks alike",
     ]
-    assert run(tmp_path, root, "train", *rows).counts["clean"] == 5, "without the other split all are kept"
+    assert run(tmp_path, root, "alone", *rows).counts["clean"] == 5, "without the other split all are kept"
 
 
 def test_several_splits_are_compared(tmp_path: Path, root: Path):

@@ -10,12 +10,11 @@ as were read. Memory grows by less than 200 bytes a row, whatever the pictures, 
 it was. Not in the paper: our choice, because a wrong box raises no error, it only makes a worse model.
 """
 
-import json
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -30,20 +29,19 @@ from groundr1.data.picture_check import DEFAULT_LIMITS, Limits
 from groundr1.data.readers import existing_root
 from groundr1.data.row_judge import Judged, judged
 from groundr1.data.row_streams import FORMS, stream
+from groundr1.data.validation.folder import REPORT_FILE, asked_for, begin, check_folder, is_finished
 from groundr1.data.validation.leakage import OtherSplits
-from groundr1.data.validation.ledger import PART_ROWS, Parts, replaced
+from groundr1.data.validation.ledger import PART_ROWS, DamagedPart, Parts
 from groundr1.data.validation.memory import Memory
 from groundr1.data.validation.report import write_report
+from groundr1.data.validation.sources import Source, check_places, check_rows, named
 from groundr1.data.validation.summary import NEAR_FILE, REJECTED_FILE, SUMMARY_FILE, summarise
+from groundr1.storage import alone_in, read_json, write_json
 
 __all__ = ["InvalidRow", "Validation", "load_validation", "validate"]
 
 logger = logging.getLogger(__name__)
 
-Source = str | Path | Dataset
-
-SETTINGS_FILE = "validation.json"
-REPORT_FILE = "report.html"
 EARLY_LOOK = 1000  # rows with boxes after which their frame is judged, and again at the end
 
 
@@ -67,8 +65,18 @@ class Validation:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The clean rows, `EXAMPLE_FEATURES`, mapped into memory, in the order of the source."""
-        return Parts(self.folder).dataset()
+        """The clean rows, `EXAMPLE_FEATURES`, mapped into memory, in the order of the source.
+
+        Raises:
+            DamagedPart: a part of it cannot be read, or is not there.
+        """
+        dataset = Parts(self.folder).dataset()
+        if len(dataset) != self.counts["clean"]:
+            raise DamagedPart(
+                f"{self.folder} holds {len(dataset)} clean rows of {self.counts['clean']}: parts are lost. Delete it"
+                " and validate again."
+            )
+        return dataset
 
     @cached_property
     def rejected(self) -> pd.DataFrame:
@@ -87,13 +95,13 @@ class Validation:
 
 
 def validate(
-    source: Source | Sequence[str | Path],
+    source: Source | Sequence[Source],
     out: str | Path,
     *,
     form: str = "jsonl",
     image_root: str | Path | None = None,
     strict: bool = False,
-    against: Sequence[str | Path] = (),
+    against: str | Path | Sequence[str | Path] = (),
     shard: tuple[int, int] = (0, 1),
     workers: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -103,15 +111,18 @@ def validate(
     """Check every row and picture of a training set, and write down what was found.
 
     A pass that was killed is taken up again when it is asked for with the same settings and the files have not
-    changed; a finished one is done anew, because pictures may have come since (`load_validation` opens it as it is).
+    changed; a finished one is done anew, because files may have been mended and pictures have come since
+    (`load_validation` opens it as it is). Rows without an id get one of file name and line, and where that is taken,
+    "~2" at its end; stated ids that repeat are set aside.
 
     Args:
-        source: a file, several, or a `datasets.Dataset` (columns as of `row_streams.stream`).
-        out: folder to write to; one that holds anything else is refused.
+        source: a file, a `datasets.Dataset` (columns as of `row_streams.stream`), or a list of these.
+        out: folder to write to, by one process at a time; one that holds anything else is refused, a finished pass of
+            other sources or settings too.
         form: of the files, one of `row_streams.FORMS`.
         image_root: the folder that holds the pictures, out of which no path may lead; None where rows hold theirs.
         strict: stop at the first bad row.
-        against: folders of other splits, validated before; rows of theirs are set aside here.
+        against: folder of another split, validated before, or several; rows of theirs are set aside here.
         shard: (index, count): only every count-th row, beginning with row index; duplicates are found within a shard.
         workers: threads that decode; None for one a core.
         limits: bounds of the pictures.
@@ -123,44 +134,40 @@ def validate(
 
     Raises:
         InvalidRow: a bad row, in strict mode.
-        ValueError: the file as a whole is of another form, or its boxes are in another frame; unknown form or shard.
+        TypeError, ValueError: what is asked for cannot be; a source as a whole is of another form, or its boxes are in
+            another frame; another process writes to the folder.
         FileNotFoundError: source, image root or another split is not there.
         FileExistsError: the folder holds something else.
     """
-    folder = Path(out)
-    sources: list[Source] = list(source) if isinstance(source, list | tuple) else [source]
-    if form not in FORMS:
-        raise ValueError(f"form={form!r} is unknown; give one of {', '.join(FORMS)}.")
-    if image_root is None and form != "deepeyes" and not all(isinstance(each, Dataset) for each in sources):
-        raise ValueError("The files name pictures; give image_root, the folder that holds them.")
-    if folder.resolve() in [Path(each).resolve() for each in against]:
+    folder, sources = Path(out), named(source)
+    splits = [against] if isinstance(against, str | Path) else list(against)
+    check_places(sources, image_root, splits, folder)
+    if folder.resolve() in [Path(each).resolve() for each in splits]:
         raise ValueError(f"{folder} is to be written and compared against; give another folder.")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers={workers} must be at least 1, or None for one a core.")
+    others = OtherSplits([load_validation(each).folder for each in splits])
     root = existing_root(image_root)
-    settings = {
-        "sources_read": [_identity(each) for each in sources],
-        "form": form,
-        "image_root": str(root),
-        "against": [_identity(Path(each) / SUMMARY_FILE) for each in against],
-        "shard": list(shard),
-        "strict": strict,
-        "limits": asdict(limits),
-    }
-    if not redo and (folder / SUMMARY_FILE).is_file() and _has_settings(folder, settings):
+    check_rows(sources, form, root, shard)
+    settings = {"form": form, "image_root": root, "shard": shard, "strict": strict, "limits": limits}
+    asked = asked_for(sources, splits, settings)
+    check_folder(folder, asked)
+    if not redo and is_finished(folder, asked):
         return load_validation(folder)
-    parts = _begin(folder, settings)
-    done = parts.num_rows()
-    if done:
-        logger.info("%s: %d rows were checked before; going on behind them", folder, done)
-    others = OtherSplits([Path(each) for each in against])
-    with closing(_rest(sources, form, root, shard, done, limits, workers)) as rows, warnings.catch_warnings():
+    with alone_in(folder, "validation"), warnings.catch_warnings():
         # What is a bomb is for `limits` to say; a page of 94 megapixels of Visual-CoT is none.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        bar = tqdm(rows, "validating", initial=done, unit="row", disable=not progress)
-        _fill(parts, Memory(FORMS[form].frame, others), bar, strict)
-    counts = summarise(parts, folder, {**settings, "sources_read": [_label(each) for each in sources]})
-    write_report(parts, counts, folder / REPORT_FILE)
-    with replaced(folder / SUMMARY_FILE) as temporary:  # last: it says that the rest is there
-        temporary.write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+        parts = begin(folder, asked)
+        done = parts.num_rows()
+        if done:
+            logger.info("%s: %d rows were checked before; going on behind them", folder, done)
+        with closing(_rest(sources, form, root, shard, done, limits, workers)) as rows:
+            bar = tqdm(rows, "validating", initial=done, unit="row", disable=not progress)
+            _fill(parts, Memory(FORMS[form].frame, others), bar, strict)
+        names = {"sources_read": [name for name, _ in sources]}
+        counts = summarise(parts, folder, {**asked["settings"], **names})
+        write_report(parts, counts, folder / REPORT_FILE)
+        write_json(folder / SUMMARY_FILE, counts)  # last: it says that the rest is there
     logger.info("%s", _told(counts, folder))
     return Validation(folder, counts)
 
@@ -176,37 +183,11 @@ def load_validation(folder: str | Path) -> Validation:
         raise FileNotFoundError(
             f"{folder} holds no finished validation; run validate with out={str(folder)!r}."
         )
-    return Validation(Path(folder), json.loads(summary.read_text(encoding="utf-8")))
-
-
-def _begin(folder: Path, settings: dict[str, Any]) -> Parts:
-    """The parts of an unfinished pass with the same settings, else none."""
-    parts, kept = Parts(folder), folder / SETTINGS_FILE
-    others = [each for each in folder.glob("*") if not each.name.startswith(".writing-")]
-    if others and not kept.is_file():
-        raise FileExistsError(
-            f"{folder} holds other files; give a new folder, or one that validate has filled."
-        )
-    if not _has_settings(folder, settings) or (folder / SUMMARY_FILE).is_file():
-        (folder / SUMMARY_FILE).unlink(missing_ok=True)
-        parts.remove()
-    folder.mkdir(parents=True, exist_ok=True)
-    with replaced(kept) as temporary:
-        temporary.write_text(_written(settings), encoding="utf-8")
-    return parts
-
-
-def _has_settings(folder: Path, settings: dict[str, Any]) -> bool:
-    kept = folder / SETTINGS_FILE
-    return kept.is_file() and kept.read_text(encoding="utf-8") == _written(settings)
-
-
-def _written(settings: dict[str, Any]) -> str:
-    return json.dumps(settings, indent=2)
+    return Validation(Path(folder), read_json(summary))
 
 
 def _rest(
-    sources: Sequence[Source],
+    sources: Sequence[tuple[str, Source]],
     form: str,
     root: Path | None,
     shard: tuple[int, int],
@@ -214,12 +195,12 @@ def _rest(
     limits: Limits,
     workers: int | None,
 ) -> Iterator[tuple[str, Judged]]:
-    """Rows behind the first `done` of all sources, each with the name of its file."""
-    for source in sources:
+    """Rows behind the first `done` of all sources, each with the name of its source."""
+    for name, source in sources:
         rows = stream(source, form, shard=shard)
         done -= sum(1 for _ in islice(rows, done))
         for row in judged(rows, root, FORMS[form].marker, limits, workers):
-            yield _label(source), row
+            yield name, row
 
 
 def _fill(parts: Parts, memory: Memory, rows: Iterable[tuple[str, Judged]], strict: bool) -> None:
@@ -228,12 +209,15 @@ def _fill(parts: Parts, memory: Memory, rows: Iterable[tuple[str, Judged]], stri
     Raises:
         InvalidRow: a bad row, in strict mode.
         ValueError: the boxes are in another frame; seen early, or at the end.
+        RuntimeError: the ledger has not as many rows as were read.
     """
+    num_rows = parts.num_rows()
     for record in parts.records(Memory.COLUMNS):
         memory.remember(record)
     part = parts.new()
     try:
         for file, row in rows:
+            num_rows += 1
             record = memory.take(file, row)
             if strict and record["fault"]:
                 raise InvalidRow(f"{file}, line {row.line}: {record['reason']} ({record['fault']})")
@@ -248,21 +232,11 @@ def _fill(parts: Parts, memory: Memory, rows: Iterable[tuple[str, Judged]], stri
             part.complete()
     finally:
         part.abandon()
-
-
-def _label(source: Source) -> str:
-    return "the data set" if isinstance(source, Dataset) else str(source)
-
-
-def _identity(source: Source) -> dict[str, Any]:
-    """What tells whether a source is still the same."""
-    if isinstance(source, Dataset):
-        return {"fingerprint": source._fingerprint, "rows": len(source)}
-    path = Path(source).absolute()
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {source}; download it, or correct the path.")
-    facts = path.stat()
-    return {"file": str(path), "bytes": facts.st_size, "changed": facts.st_mtime_ns}
+    if parts.num_rows() != num_rows:
+        raise RuntimeError(
+            f"{num_rows} rows were read, {parts.num_rows()} are in the ledger: rows were lost, or something else writes"
+            f" to the folder. Delete {parts.rows.parent} and validate again."
+        )
 
 
 def _table(path: Path) -> pd.DataFrame:

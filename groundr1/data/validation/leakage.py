@@ -38,9 +38,6 @@ class OtherSplits:
 
     Args:
         folders: folders that `validate` has filled.
-
-    Raises:
-        FileNotFoundError: one of them is none.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -59,10 +56,6 @@ class OtherSplits:
 
 
 def _load(folder: Path) -> _Split:
-    if not (folder / "summary.json").is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no finished validation; give the folder that validate was told to write to."
-        )
     names: list[str] = []
     columns: list[tuple[np.ndarray, ...]] = []
     for table in Parts(folder).tables(COLUMNS):

@@ -5,6 +5,7 @@ A part is two files: its clean rows (`clean/part-00000.arrow`, which `datasets` 
 a part without one is written again. Memory holds one part's ledger and a few clean rows.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +18,11 @@ import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 
 from groundr1.data.example import EXAMPLE_FEATURES, to_dataset
+from groundr1.storage import atomic_write
 
-__all__ = ["LEDGER", "PART_ROWS", "Parts", "replaced"]
+__all__ = ["LEDGER", "PART_ROWS", "DamagedPart", "Parts", "replaced"]
+
+logger = logging.getLogger(__name__)
 
 PART_ROWS = 4096
 FLUSH_ROWS = 512
@@ -56,8 +60,16 @@ def replaced(path: Path) -> Iterator[Path]:
     os.replace(temporary, path)
 
 
+class DamagedPart(ValueError):
+    """A file of a part cannot be read; the message names it."""
+
+
 class Parts:
-    """Parts of one validation."""
+    """Parts of one validation.
+
+    Raises:
+        DamagedPart: a part that is to be read cannot be.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.clean, self.rows = folder / "clean", folder / "rows"
@@ -68,20 +80,16 @@ class Parts:
 
     def num_rows(self) -> int:
         """Rows of the source in complete parts."""
-        return sum(pq.read_metadata(path).num_rows for path in self.complete())
+        return sum(len(table) for table in self.tables(["line"]))
 
     def num_clean(self) -> int:
         """Clean rows in complete parts, counted file by file, so that none stays mapped."""
-        total = 0
-        for path in self.complete():
-            with pa.memory_map(str(self.clean / f"{path.stem}.arrow")) as file:
-                total += sum(batch.num_rows for batch in pa.ipc.open_stream(file))
-        return total
+        return sum(_num_stored(self._clean_of(path)) for path in self.complete())
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Columns of the ledger, one part at a time."""
         for path in self.complete():
-            yield pq.read_table(path, columns=list(columns), use_threads=False)
+            yield _table(path, columns)
 
     def records(self, columns: Sequence[str] = tuple(LEDGER.names)) -> Iterator[dict[str, Any]]:
         """Lines of the ledger, in the order of the source."""
@@ -90,8 +98,10 @@ class Parts:
 
     def dataset(self) -> Dataset:
         """The clean rows, mapped into memory."""
-        paths = [self.clean / f"{path.stem}.arrow" for path in self.complete()]
-        parts = [Dataset.from_file(str(path)) for path in paths]
+        parts = []
+        for path in map(self._clean_of, self.complete()):
+            with _names(path):
+                parts.append(Dataset.from_file(str(path)))
         return concatenate_datasets([each for each in parts if len(each)] or [to_dataset([])])
 
     def remove(self) -> None:
@@ -99,9 +109,57 @@ class Parts:
         shutil.rmtree(self.rows, ignore_errors=True)  # first: what has no ledger is not there
         shutil.rmtree(self.clean, ignore_errors=True)
 
+    def remove_damaged(self) -> None:
+        """Delete the first part that cannot be read or is not there, and all behind it; they are made again."""
+        paths = self.complete()
+        for number, path in enumerate(paths):
+            try:
+                is_whole = path.stem == _name(number) and self._is_whole(path)
+            except DamagedPart:
+                is_whole = False
+            if not is_whole:
+                logger.warning(
+                    "%s: %s is damaged or lost; it and what follows it are made again",
+                    self.rows.parent,
+                    _name(number),
+                )
+                for each in paths[number:]:
+                    each.unlink()
+                return
+
     def new(self) -> "PartWriter":
         """The part after the last complete one."""
-        return PartWriter(self, f"part-{len(self.complete()):05d}")
+        return PartWriter(self, _name(len(self.complete())))
+
+    def _clean_of(self, ledger: Path) -> Path:
+        return self.clean / f"{ledger.stem}.arrow"
+
+    def _is_whole(self, ledger: Path) -> bool:
+        return _table(ledger, ["fault"])["fault"].to_pylist().count("") == _num_stored(self._clean_of(ledger))
+
+
+def _name(number: int) -> str:
+    return f"part-{number:05d}"
+
+
+def _table(ledger: Path, columns: Sequence[str]) -> pa.Table:
+    with _names(ledger):
+        return pq.read_table(ledger, columns=list(columns), use_threads=False)
+
+
+def _num_stored(clean: Path) -> int:
+    with _names(clean), pa.memory_map(str(clean)) as file:
+        return sum(batch.num_rows for batch in pa.ipc.open_stream(file))
+
+
+@contextmanager
+def _names(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedPart(
+            f"{path} cannot be read ({error}). Delete {path.parent.parent} and validate again."
+        ) from error
 
 
 class PartWriter:
@@ -139,8 +197,9 @@ class PartWriter:
         """Put both files in their place, the ledger last."""
         self._flush()
         self._stream.close()
-        os.replace(self.unfinished, self.arrow)
-        with replaced(self.ledger) as temporary:
+        with atomic_write(self.arrow) as temporary:
+            os.replace(self.unfinished, temporary)
+        with atomic_write(self.ledger) as temporary:
             pq.write_table(pa.Table.from_pylist(self._records, schema=LEDGER), temporary)
 
     def abandon(self) -> None:

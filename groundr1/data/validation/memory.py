@@ -4,6 +4,7 @@ All of it is in the ledger, from which it is remembered again when a pass that w
 """
 
 from collections.abc import Mapping
+from itertools import chain, count
 from typing import Any
 
 from groundr1.boxes import Box
@@ -36,13 +37,18 @@ class Memory:
         self.ids, self.asked, self.answered = FirstSeen(), FirstSeen(), FirstSeen()
 
     def take(self, file: str, row: Judged) -> dict[str, Any]:
-        """Set a row aside that repeats another; then remember it. Returns its line of the ledger."""
+        """Set a row aside that repeats another, give it another id where the one made for it is taken; remember it.
+
+        Returns its line of the ledger.
+        """
         record = _record(file, row)
         if row.example is not None:
             try:
-                self._check_repeats(record)
+                self._check_repeats(record, row.draft.id_is_made)
             except BadRow as error:
                 row.set_aside(error)
+        if row.example is not None:
+            record["id"] = row.example["id"] = self._free(record["id"])
         record |= {"fault": row.fault, "reason": row.reason.encode("utf-8", "backslashreplace").decode()}
         self.remember(record)
         return record
@@ -66,8 +72,14 @@ class Memory:
             if fault := tally.fault():
                 raise ValueError(f"{file}: {fault}")
 
-    def _check_repeats(self, record: Mapping[str, Any]) -> None:
-        if (place := self.ids.get(key_of(record["id"]))) is not None:
+    def _free(self, name: str) -> str:
+        """The id, or where a made one is taken, "~2", "~3", ... behind it; sources of one name make the same ids."""
+        names = chain([name], (f"{name}~{number}" for number in count(2)))
+        return next(each for each in names if self.ids.get(key_of(each)) is None)
+
+    def _check_repeats(self, record: Mapping[str, Any], id_is_made: bool) -> None:
+        place = None if id_is_made else self.ids.get(key_of(record["id"]))
+        if place is not None:
             raise BadRow(f"id {record['id']!r} is that of {self._told(place, record)}", "duplicate id")
         if (place := self.answered.get(_answered(record))) is not None:
             raise BadRow(
