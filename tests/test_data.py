@@ -141,6 +141,15 @@ def test_a_good_row_becomes_an_example(tmp_path: Path, root: Path):
         (plain(boxes=[10, 20, 30, 40]), "four numbers"),
         (plain(boxes=[[0, 0, 10**400, 10]]), "too large"),
         (plain(id="first"), "that of line 1"),
+        (
+            plain(boxes="absent", bbox=[10, 20, 30, 40]),
+            "the field 'bbox' is not read: boxes are in 'boxes', as",
+        ),
+        (plain(boxes=None, bboxes=[[10, 20, 30, 40]]), "the field 'bboxes' is not read"),
+        (plain(boxes="absent", bboxs=[]), "the field 'bboxs' is not read"),
+        (plain(boxes="absent", box=[10, 20, 30, 40]), "the field 'box' is not read"),
+        (plain(width=999, height=5), r"is \(100, 80\), the row says \(999, 5\)"),
+        (plain(width=100, height="80"), "width and height are"),
     ],
 )
 def test_a_bad_row_is_set_aside_with_file_line_and_reason(tmp_path: Path, root: Path, caplog, row, reason):
@@ -152,6 +161,26 @@ def test_a_bad_row_is_set_aside_with_file_line_and_reason(tmp_path: Path, root: 
     assert isinstance(fault, Rejected) and (fault.file, fault.line) == (str(jsonl), 3)
     assert re.search(reason, fault.reason) and "\n" not in fault.reason
     assert "1 of 3 rows set aside" in caplog.text and f"{jsonl}, line 3" in caplog.text
+
+
+def test_keys_that_are_not_read_are_no_fault(tmp_path: Path, root: Path):
+    rows = [
+        plain(width=100, height=80),
+        plain(width=999),
+        plain(width=None, height=None),
+        plain(bbox=[1, 2, 3, 4]),
+    ]
+    dataset, rejected = read_jsonl(write_lines(tmp_path / "q.jsonl", *rows), root)
+    assert rejected == [] and dataset["boxes"][:] == [[[10.0, 20.0, 30.0, 40.0]]] * 4
+
+
+def test_a_link_out_of_the_root_is_refused_with_what_to_do(tmp_path: Path, root: Path):
+    (root / "elsewhere").symlink_to(tmp_path)
+    _, (rejected,) = read_jsonl(write_lines(tmp_path / "q.jsonl", plain(image="elsewhere/outside.png")), root)
+    assert (
+        rejected.fault == "path"
+        and "give the real folder as image root, or move, hard-link" in rejected.reason
+    )
 
 
 def test_an_id_made_of_file_name_and_line_makes_way_for_a_stated_one(tmp_path: Path, root: Path):

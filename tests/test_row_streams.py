@@ -7,16 +7,20 @@ import lzma
 import tracemalloc
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundr1.boxes import Box
 from groundr1.data import json_array, rows
 from groundr1.data.json_array import read_array
+from groundr1.data.picture_check import DEFAULT_LIMITS
 from groundr1.data.readers import read_form, read_viscot_conversations
+from groundr1.data.row_judge import judged
 from groundr1.data.row_streams import FORMS, stream
 from groundr1.data.rows import BadRow, Draft, find_picture, read_lines
 from tests.small_annotations import encoded, noise, plain, write_lines, write_picture
@@ -305,6 +309,40 @@ def test_deepeyes_pictures_come_in_batches(tmp_path: Path):
 
 def test_every_form_has_a_frame_that_is_judged():
     assert {form.frame for form in FORMS.values()} == {"corners", "extents"}
+
+
+@pytest.mark.parametrize(
+    ("form", "row", "name", "source"),
+    [
+        ("jsonl", plain(id=7, source="signs", kind="fuzzy"), "7", "signs"),
+        ("jsonl", plain(kind="fuzzy"), "", ""),
+        ("jsonl", plain(id=["a"], source=None), "", ""),
+        ("jsonl", plain(id="x" * 201, source=True, kind="fuzzy"), "", ""),
+        ("viscot", METADATA | {"problem": "Who?", "solution": [], "problem_id": 7}, "gqa-7", "gqa"),
+        ("refcoco", {"dataset": "RefCOCO/val", "problem_id": "a"}, "RefCOCO/val-a", "RefCOCO/val"),
+        ("viscot-conversations", conversation(image=[]), "", "gqa"),
+        ("viscot-conversations", "text", "", ""),
+    ],
+)
+def test_a_bad_row_keeps_the_id_and_the_source_that_it_states(
+    tmp_path: Path, form: str, row, name: str, source: str
+):
+    path = tmp_path / "q.jsonl"
+    path = write_json(path, [row]) if form == "viscot-conversations" else write_lines(path, row)
+    ((_, bad),) = stream(path, form)
+    assert isinstance(bad, BadRow) and (bad.id, bad.source) == (name, source)
+    (row,) = judged([(1, bad)], tmp_path, None, DEFAULT_LIMITS)
+    assert (row.id, row.source) == (name, source)
+
+
+def test_a_column_of_class_numbers_is_refused_at_once_with_what_to_do():
+    rows = {"image": ["a.png"] * 2, "question": ["Which?"] * 2, "solution": ["7"] * 2, "kind": [0, 1]}
+    dataset = Dataset.from_dict(rows).cast_column("kind", datasets.ClassLabel(names=["exact", "ocr"]))
+    with pytest.raises(ValueError, match="column 'kind' .* numbers of classes.*cast_column") as refusal:
+        next(stream(dataset))
+    found = {"dataset": dataset, "datasets": datasets}
+    exec(str(refusal.value).partition("of them: ")[2], found)
+    assert [draft.kind for _, draft in stream(found["dataset"])] == ["exact", "ocr"]
 
 
 # Files of another kind

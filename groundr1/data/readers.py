@@ -48,7 +48,8 @@ def read_jsonl(jsonl: str | Path, image_root: str | Path) -> tuple[Dataset, list
 
     `image` is a path below the image root; `solution` a text or a list of acceptable texts; `kind` one of `KINDS`;
     `boxes` corners in image pixels. `boxes`, `id` (default: file name and line) and `source` (default: file name) may
-    be left out.
+    be left out. Where `width` and `height` are both given, a picture of another size is set aside. Other keys are not
+    read, but boxes under one of them (`bbox`, `bboxes`, `bboxs`, `box`) set the row aside.
 
     Args:
         jsonl: the file, UTF-8.
@@ -146,8 +147,7 @@ def read_form(path: Path, form: str, image_root: Path | None = None) -> tuple[Da
         if row.example is not None:
             _check_id(row, first_line)
         if row.example is None:
-            name = row.draft.id if row.draft else ""
-            rejected.append(Rejected(str(path), row.line, row.reason, name, row.fault))
+            rejected.append(Rejected(str(path), row.line, row.reason, row.id, row.fault))
             continue
         good.append(row.example)
         first_line[row.example["id"]] = row.line

@@ -46,6 +46,7 @@ BOX_REQUEST = re.compile(
 TOOL_HINT = re.compile(r"\s*Think first, call \*\*.*", re.DOTALL)
 # Folder of a set's pictures in Visual-CoT's archive, where it is not that of its name.
 SET_FOLDERS = {"textcap": "textvqa"}
+MISSPELT_BOXES = ("bbox", "bboxes", "bboxs", "box")
 # Keys that every row of a form of texts has.
 KEYS = {
     "jsonl": ("image", "question", "solution", "kind"),
@@ -72,17 +73,32 @@ def form_of(row: Mapping[str, Any]) -> str | None:
 
 
 def plain(row: Mapping[str, Any], stem: str, line: int) -> Draft:
-    """Our plain form, described in `groundr1.data.readers.read_jsonl`; of a data set the picture may be in the row."""
+    """Our plain form, described in `groundr1.data.readers.read_jsonl`; of a data set the picture may be in the row.
+
+    `boxes` may be left out, so boxes under another name would be lost in silence.
+    """
     kind = text_field(row, "kind")
     if kind not in KINDS:
         raise BadRow(f"kind is {kind!r:.60}; it must be one of {', '.join(KINDS)}")
     is_made = row.get("id") is None
     name = f"{stem}-{line}" if is_made else id_field(row, "id")
-    corners = boxes_field(row, "boxes") if row.get("boxes") is not None else []
+    corners = boxes_field(row, "boxes") if row.get("boxes") is not None else _no_boxes(row)
+    has_size = row.get("width") is not None and row.get("height") is not None
+    size = size_field(row) if has_size else None
     source = id_field(row, "source") if row.get("source") else stem
     image, question = _picture(row), text_field(row, "question")
     boxes = [Box(*each) for each in corners]
-    return Draft(name, image, question, texts_field(row, "solution"), kind, boxes, source, id_is_made=is_made)
+    return Draft(
+        name, image, question, texts_field(row, "solution"), kind, boxes, source, size, id_is_made=is_made
+    )
+
+
+def _no_boxes(row: Mapping[str, Any]) -> list[list[float]]:
+    """None at all; BadRow where they are under another name."""
+    for key in MISSPELT_BOXES:
+        if row.get(key) is not None:
+            raise BadRow(f"the field {key!r} is not read: boxes are in 'boxes', as [[x1, y1, x2, y2], ...]")
+    return []
 
 
 def _picture(row: Mapping[str, Any]) -> str | bytes:

@@ -32,6 +32,7 @@ class Judged:
 
     Attributes:
         line: as of `stream`.
+        id, source: of the draft; of a row that could not be parsed as far as it states them, else "".
         draft: None of a row that could not be parsed.
         path: of the picture, "" of an embedded one or where there is none.
         facts: of the picture, None if it could not be used or looked for.
@@ -42,6 +43,8 @@ class Judged:
     """
 
     line: int
+    id: str = ""
+    source: str = ""
     draft: Draft | None = None
     path: str = ""
     facts: PictureFacts | None = None
@@ -126,7 +129,7 @@ def _look(image: str | bytes, image_root: Path | None, marker: str | None, limit
 
 
 def _judge(line: int, found: Draft | BadRow, looking: Future[Looked] | None) -> Judged:
-    row = Judged(line)
+    row = Judged(line, found.id, found.source)
     if isinstance(found, BadRow):
         row.set_aside(found)
         return row

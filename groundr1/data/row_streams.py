@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 
 from groundr1.data.json_array import read_array
 from groundr1.data.row_forms import (
@@ -25,7 +25,7 @@ from groundr1.data.row_forms import (
     refcoco,
     viscot,
 )
-from groundr1.data.rows import BadRow, Draft, Row, read_lines
+from groundr1.data.rows import BadRow, Draft, Row, read_lines, stated
 
 __all__ = ["FORMS", "Form", "stream"]
 
@@ -135,7 +135,7 @@ def stream(
 
     Args:
         source: a file, or a `datasets.Dataset` with the columns of our plain form: image, question, solution, kind,
-            and if it has them boxes, id, source.
+            and if it has them boxes, id, source, width and height.
         form: one of `FORMS`; of no account for a Dataset.
         shard: (index, count): only every count-th row, beginning with row index.
 
@@ -172,6 +172,7 @@ def stream(
                     f"{label}, line {number}: the row is none of form {form!r} ({error}); it has the keys of form"
                     f" {other!r}. Give form={other!r}."
                 ) from error
+            error.id, error.source = stated(row)
             found = error
         yield number, found
 
@@ -183,5 +184,12 @@ def _dataset_rows(dataset: Dataset) -> Rows:
         raise ValueError(
             f"The data set lacks the columns {missing}; it has {dataset.column_names}. Rename them with rename_column."
         )
+    for name, feature in dataset.features.items():
+        if name in (*NEEDED_COLUMNS, "id", "source") and isinstance(feature, ClassLabel):
+            raise ValueError(
+                f"The column {name!r} of the data set holds numbers of classes. Make names of them: names ="
+                f" dataset.features[{name!r}].int2str; dataset = dataset.cast_column({name!r},"
+                f" datasets.Value('string')).map(lambda row: {{{name!r}: names(int(row[{name!r}]))}})"
+            )
     tables = dataset.with_format("arrow").iter(batch_size=BATCH)
     yield from enumerate((row for table in tables for row in table.to_pylist()), start=1)

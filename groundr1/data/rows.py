@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 DEEPEST = 32  # levels of lists and objects in a row; conversations have three
+LONGEST_NAME = 200  # characters of an id or a source; a longer one is no name
 LONGEST_LINE = 64 * 2**20  # bytes; a longer line is no row, and is not held in memory
 HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|data:")  # not "C:/..."
@@ -28,6 +29,8 @@ URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|data:")  # not "C:/..."
 
 class BadRow(ValueError):
     """A row cannot be used; the message is the reason, `fault` its kind, such as "field" or "picture missing".
+
+    `id` and `source` are what the row states of them, "" where it does not; `row_streams.stream` fills them in.
 
     Reasons quote files. An end of a line would split a row of the rejected table, and a terminal obeys other signs that
     nobody sees, so they are written as Python escapes them.
@@ -41,6 +44,7 @@ class BadRow(ValueError):
             "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in reason)
         )
         self.fault = fault
+        self.id, self.source = "", ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,22 @@ class Draft:
     size: tuple[int, int] | None = None
     square_box: Box | None = None
     id_is_made: bool = False
+
+
+def stated(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Id and source of a row that cannot be used, as far as it states them, of whichever form; "" where it does not.
+
+    >>> stated({"dataset": "gqa", "problem_id": 7, "problem": None}), stated({"id": ["a"]})
+    (('gqa-7', 'gqa'), ('', ''))
+    """
+    source = next(filter(None, (_short(row.get(key)) for key in ("source", "dataset", "data_source"))), "")
+    number = _short(row.get("problem_id"))
+    return _short(row.get("id")) or (f"{source}-{number}" if number else ""), source
+
+
+def _short(value: Any) -> str:
+    is_name = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value) if is_name and len(str(value)) <= LONGEST_NAME else ""
 
 
 def read_lines(jsonl: Path) -> Iterator[tuple[int, Row | BadRow]]:
@@ -160,7 +180,9 @@ def find_picture(image: str, image_root: Path, marker: str | None = None) -> Pat
     real_root = os.path.realpath(image_root)
     if not Path(os.path.realpath(path)).is_relative_to(real_root):
         raise BadRow(
-            f"the picture {path} is a link out of the image root {image_root}; give the folder it leads to, or copy it",
+            f"the picture {path} is, or lies behind, a symbolic link out of the image root {image_root}, and links are"
+            " not followed out of it; give the real folder as image root, or move, hard-link or bind-mount the pictures"
+            " below it",
             "path",
         )
     return path
