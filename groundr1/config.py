@@ -100,7 +100,7 @@ class TrainConfig(Configuration):
         "Fields of peft.LoraConfig, {} for our defaults; null trains all weights.", None
     )
     data: dict[str, Any] = _help(
-        "{'scenes': count, 'seed': n, ...} generates scenes; {'path': file or folder, ...} reads a data set.",
+        "{'scenes': count, 'seed': n, ...} generates scenes; {'path': file, files or folder, ...} reads a data set.",
         default_factory=lambda: {"scenes": 2000, "seed": 1},
     )
     advantage: str = _help("'srpo', 'srpo-intra', 'srpo-inter' or 'grpo'.", "srpo")

@@ -4,13 +4,14 @@ model."""
 import dataclasses
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from datasets import Image as ImageFeature
 from peft import PeftModel
 from tqdm.auto import tqdm
@@ -20,9 +21,8 @@ from transformers.integrations import unset_hf_deepspeed_config
 from groundr1.config import TrainConfig
 from groundr1.data import make_scenes
 from groundr1.data.balance import balance_by_scale
-from groundr1.data.collect import open_saved
+from groundr1.data.collect import check_places, open_saved, paths_of
 from groundr1.data.readers import read_form
-from groundr1.data.row_streams import FORMS
 from groundr1.model import load_model
 from groundr1.runs import Run
 from groundr1.srpo_config import SRPOConfig
@@ -59,6 +59,8 @@ def load_training_data(config: TrainConfig) -> Dataset:
     row at a time (the same question twice, another split), and nothing is written: each process of a run reads it by
     itself, and a slip shows in a moment. Large files are validated first, and the folder given in their place.
 
+    A saved data set or a validation is taken as it is.
+
     Raises FileNotFoundError or ValueError when `config.data` does not name one, or it holds fewer rows than a
     step needs.
     """
@@ -67,7 +69,7 @@ def load_training_data(config: TrainConfig) -> Dataset:
         dataset = make_scenes(options.pop("scenes"), **options)
     else:
         balance = options.pop("balance", False)
-        dataset = _read(Path(options.pop("path")), options.pop("format", "jsonl"), options)
+        dataset = _read(options)
         if balance:
             num = None if balance is True else balance
             dataset = balance_by_scale(dataset, num=num, seed=config.seed)
@@ -79,18 +81,23 @@ def load_training_data(config: TrainConfig) -> Dataset:
     return dataset
 
 
-def _read(path: Path, form: str, options: Mapping[str, Any]) -> Dataset:
-    if path.is_dir() and not options:
-        return open_saved(path)
-    if not path.exists():
-        raise FileNotFoundError(f"There is no data set at {path}; mend 'path' in the field 'data'.")
-    if form not in FORMS:
-        raise ValueError(f"data: format={form!r} is none of {', '.join(FORMS)}.")
-    if form != "deepeyes" and "image_root" not in options:
+def _read(source: Mapping[str, Any]) -> Dataset:
+    """Rows of the files that a source names, or of a folder: its rows were checked, and know where their pictures are."""
+    check_places(source)
+    paths, root = paths_of(source), source.get("image_root")
+    if paths[0].is_dir():
+        return open_saved(paths[0])
+    form, image_root = source.get("format", "jsonl"), None if root is None else Path(root)
+    dataset = concatenate_datasets(
+        [read_form(path, form, image_root)[0] for path in paths]
+    )  # it logs what is set aside
+    if len(set(dataset["id"])) < len(dataset):
+        name, _ = Counter(dataset["id"]).most_common(1)[0]
         raise ValueError(
-            f"data: the pictures of {path} need an 'image_root', the folder that their paths start from."
+            f"The id {name!r} stands in several of {', '.join(map(str, paths))}; validate them together"
+            " (groundr1.data.validate), and give the folder of that as 'path'."
         )
-    return read_form(path, form, **options)[0]  # what is set aside, it logs
+    return dataset
 
 
 def with_encoded_pictures(dataset: Any) -> Any:

@@ -246,6 +246,17 @@ def test_a_saved_data_set_is_checked_like_a_file(tmp_path: Path):
         prepare_data(tmp_path / "other", {"train": {"path": str(tmp_path / "several")}})
 
 
+def test_regression_a_folder_whose_pictures_are_files_needs_no_image_root(checked: Path, tmp_path: Path):
+    kept = load_split(checked, "train")["id"][:]
+    for number, folder in enumerate(("validated/train", "data/train")):
+        sources = {"train": {"path": str(checked / folder)}}
+        assert prepare_data(tmp_path / str(number), sources)["train"]["id"][:] == kept
+    rows = {"image": ["1.png"], "question": ["What?"], "solution": ["a"], "kind": ["exact"]}
+    Dataset.from_dict(rows).save_to_disk(tmp_path / "relative")
+    with pytest.raises(ValueError, match="give image_root"):
+        prepare_data(tmp_path / "run", {"train": {"path": str(tmp_path / "relative")}})
+
+
 def test_an_archive_is_unpacked_once(tmp_path: Path, monkeypatch):
     source = write_plain(tmp_path / "files")
     with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
@@ -311,6 +322,9 @@ WRONG = [
     ({"path": "q.jsonl", "image_root": "x", "archive": "absent.zip"}, FileNotFoundError, "absent.zip; download"),
     ({"path": "q.jsonl", "archive": "q.jsonl"}, ValueError, "need an 'image_root'"),
     ({"path": "q.jsonl", "format": "csv", "image_root": "."}, ValueError, "format='csv' is none of jsonl, viscot"),
+    ({"path": [], "image_root": "."}, ValueError, r"path=\[\] must be a file, a list of files, or the folder"),
+    ({"path": 3, "image_root": "."}, ValueError, "path=3 must be a file, a list of files, or the folder"),
+    ({"path": ["q.jsonl", 3], "image_root": "."}, ValueError, "must be a file, a list of files"),
     ({"path": ["q.jsonl", "."], "image_root": "."}, ValueError, "a folder among several"),
     ({"path": "q.jsonl", "image_root": ".", "balance": 0}, ValueError, "train_data=.*'balance' must be"),
     ({"path": "q.jsonl", "image_root": ".", "strict": "yes"}, ValueError, "'strict' must be true or false"),

@@ -16,8 +16,11 @@ from datasets import Image as DatasetImage
 from groundr1.config import TrainConfig
 from groundr1.data import EXAMPLE_FEATURES, make_scenes
 from groundr1.data.balance import scale_distribution
+from groundr1.data.collect import save_rows
+from groundr1.data.validation import validate
 from groundr1.train import main
 from groundr1.training import load_training_data, parameters_of, trainer_settings, with_encoded_pictures
+from tests.small_training_set import write_plain
 
 
 def config(**changes) -> TrainConfig:
@@ -41,12 +44,40 @@ def test_data_sets_of_every_form_are_read(tmp_path: Path) -> None:
     assert scenes.features == EXAMPLE_FEATURES
     with pytest.raises(ValueError, match="has 9 usable rows, fewer than prompts_per_step=10"):
         load_training_data(config(data=data, prompts_per_step=10))
-    with pytest.raises(FileNotFoundError, match="no data set at /nowhere"):
+    with pytest.raises(FileNotFoundError, match="There is no /nowhere; download it"):
         load_training_data(config(data={"path": "/nowhere"}))
     with pytest.raises(ValueError, match="format='csv' is none of jsonl, viscot"):
         load_training_data(config(data={"path": str(jsonl), "format": "csv"}))
     with pytest.raises(ValueError, match="need an 'image_root'"):
         load_training_data(config(data={"path": str(jsonl)}))
+
+
+def test_regression_a_folder_needs_no_image_root_and_may_have_one(tmp_path: Path) -> None:
+    """It was looked for as an annotation file: "There is no annotation file pd/v; download it"."""
+    source = write_plain(tmp_path / "files", 9)
+    options = {"image_root": source["image_root"], "progress": False}
+    found = validate(source["path"], tmp_path / "validated", **options)
+    for folder in (tmp_path / "validated", tmp_path / "saved"):
+        for more in ({}, {"image_root": source["image_root"]}):
+            save_rows(found.dataset, tmp_path / "saved")
+            dataset = load_training_data(config(data={"path": str(folder), **more}))
+            assert dataset["id"][:] == found.dataset["id"][:]
+
+
+def test_several_files_are_one_data_set(tmp_path: Path) -> None:
+    a, b = write_plain(tmp_path / "a", 5), write_plain(tmp_path / "b", 5)
+    Path(b["path"]).rename(tmp_path / "a" / "more.jsonl")
+    data = {**a, "path": [a["path"], str(tmp_path / "a" / "more.jsonl")]}
+    ids = load_training_data(config(data=data))["id"]
+    assert ids[:] == [f"{stem}-{line}" for stem in ("questions", "more") for line in range(1, 6)]
+    with pytest.raises(ValueError, match="id 'questions-1' stands in several of .*validate them together"):
+        load_training_data(config(data={**a, "path": [a["path"], a["path"]]}))
+
+
+@pytest.mark.parametrize("path", [[], 3, [3], {}, ["a.jsonl", None]])
+def test_a_path_that_is_none_is_named(path: object) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"path={path!r} must be a file, a list of files, or")):
+        load_training_data(config(data={"path": path, "image_root": "."}))
 
 
 def test_data_are_balanced_by_scale_when_asked(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@
 >>> train.checked.counts["faults"], len(train.dataset)                                       # doctest: +SKIP
 
 Options of a file: "path" (a file, a list of files, or the folder of a saved data set or of a validation), "format" (one
-of `row_streams.FORMS`, "jsonl" if left out), "image_root", "archive" (zip or tar with the pictures, whole or in parts
+of `row_streams.FORMS`, "jsonl" if left out), "image_root" (of a folder only where its pictures are files with relative
+paths), "archive" (zip or tar with the pictures, whole or in parts
 as `unpack` takes it; unpacked as the image root unless that is there), "strict" (stop at the first bad row), "shard"
 ([i, n]: every n-th row, beginning with row i), "balance" (true, or how many rows: `balance_by_scale`) and "seed" (of
 the balance). Options of scenes are those of `make_scenes`.
@@ -36,7 +37,16 @@ from groundr1.data.validation import Validation, load_validation, validate
 from groundr1.data.validation.ledger import Parts
 from groundr1.data.validation.summary import SUMMARY_FILE
 
-__all__ = ["Split", "card_split", "check_places", "collect", "file_hashes", "open_saved", "save_rows"]
+__all__ = [
+    "Split",
+    "card_split",
+    "check_places",
+    "collect",
+    "file_hashes",
+    "open_saved",
+    "paths_of",
+    "save_rows",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +78,7 @@ def check_places(source: Source, root: Path = Path()) -> None:
     form = source.get("format", "jsonl")
     if form not in FORMS:
         raise ValueError(f"format={form!r} is none of {', '.join(FORMS)}.")
-    paths, image_root, archive = _paths(source, root), source.get("image_root"), _archive(source, root)
+    paths, image_root, archive = paths_of(source, root), source.get("image_root"), _archive(source, root)
     if len(paths) > 1 and any(path.is_dir() for path in paths):
         raise ValueError(f"path={source['path']!r} holds a folder among several; give files, or one folder.")
     for path in paths:
@@ -178,7 +188,7 @@ def card_split(source: Source, split: Split, data_files: str) -> CardSplit:
         options = {name: value for name, value in source.items() if name != "progress"}
         return CardSplit(split.dataset, f"generated scenes, {options}", data_files, distribution=distribution)
     where = f", pictures below {source['image_root']}" if "image_root" in source else ""
-    read = ", ".join(map(str, _paths(source, Path())))
+    read = ", ".join(map(str, paths_of(source)))
     return CardSplit(
         split.dataset,
         f"{read} (format {source.get('format', 'jsonl')}{where})",
@@ -192,7 +202,7 @@ def card_split(source: Source, split: Split, data_files: str) -> CardSplit:
 def file_hashes(source: Source, root: Path = Path()) -> dict[str, str]:
     """SHA-256 of each file that a source names, by its path as it is named there; of a folder those of its rows."""
     hashes = {}
-    for named in _paths(source, Path()) if "path" in source else ():
+    for named in paths_of(source) if "path" in source else ():
         place = root / named
         rows = [each for each in place.rglob("*.arrow") if not each.name.startswith(("cache-", "."))]
         for path in sorted(rows) if place.is_dir() else filter(Path.is_file, [place]):
@@ -210,9 +220,12 @@ def _checked(source: Source, folder: Path, against: Sequence[str | Path], root: 
             logger.info("%s is there; %s is not unpacked again", image_root, source["archive"])
         else:
             unpack(archive, image_root)
-    paths = _paths(source, root)
+    rows: Dataset | list[Path] = paths_of(source, root)
+    if rows[0].is_dir():
+        rows = open_saved(rows[0])
+        image_root = image_root or _root_of(rows)
     return validate(
-        open_saved(paths[0]) if paths[0].is_dir() else paths,
+        rows,
         folder,
         form=source.get("format", "jsonl"),
         image_root=image_root,
@@ -221,6 +234,18 @@ def _checked(source: Source, folder: Path, against: Sequence[str | Path], root: 
         against=against,
         redo=False,
     )
+
+
+def _root_of(dataset: Dataset) -> Path | None:
+    """The image root of rows whose pictures are files with absolute paths, as validated rows have them; else None."""
+    if "image" not in dataset.column_names or not len(dataset):
+        return None
+    picture = dataset.with_format("arrow")[:1]["image"].to_pylist()[0]
+    encoded, path = (
+        (picture.get("bytes"), picture.get("path")) if isinstance(picture, dict) else (None, picture)
+    )
+    is_absolute = encoded is None and isinstance(path, str) and Path(path).is_absolute()
+    return Path(Path(path).anchor) if is_absolute else None
 
 
 def _picture_sizes(checked: Validation) -> np.ndarray:
@@ -243,6 +268,13 @@ def _archive(source: Source, root: Path) -> Path | list[Path] | None:
     )
 
 
-def _paths(source: Source, root: Path) -> list[Path]:
+def paths_of(source: Source, root: Path = Path()) -> list[Path]:
+    """The files, or the one folder, that a source names; ValueError where "path" is neither."""
     named = source["path"]
-    return [root / each for each in ([named] if isinstance(named, str | Path) else named)]
+    paths = [named] if isinstance(named, str | Path) else named
+    is_list = isinstance(paths, list | tuple) and all(isinstance(each, str | Path) for each in paths)
+    if not is_list or not paths:
+        raise ValueError(
+            f"path={named!r} must be a file, a list of files, or the folder of a saved data set or of a validation."
+        )
+    return [root / each for each in paths]
