@@ -19,7 +19,7 @@ from PIL import Image
 from groundr1.boxes import Box, relative_area
 from groundr1.data.picture_check import to_rgb
 from groundr1.data.validation.ledger import Parts
-from groundr1.data.validation.report import BAD, STATED, drawn_row, worst_rows
+from groundr1.data.validation.report import BAD, STATED, drawn_row, no_picture, worst_rows
 from groundr1.diagnostics import scale_of
 from groundr1.figure_style import (
     INK,
@@ -183,7 +183,7 @@ def _draw_worst(axes: Axes, row: Mapping[str, Any]) -> None:
         axes.set(xlim=(0, 1), ylim=(0, 0.8), xticks=[], yticks=[], aspect="equal", anchor="N")
         axes.set_facecolor(NO_PICTURE)
         axes.spines[:].set_visible(False)
-        axes.text(0.5, 0.4, "no picture", ha="center", va="center", color=MUTED)
+        axes.text(0.5, 0.4, no_picture(row), ha="center", va="center", color=MUTED)
     else:
         _show(axes, picture)
     axes.set_title(row["kind"], fontsize=8.5)

@@ -82,15 +82,14 @@ def load_training_data(config: TrainConfig) -> Dataset:
 
 
 def _read(source: Mapping[str, Any]) -> Dataset:
-    """Rows of the files that a source names, or of a folder: its rows were checked, and know where their pictures are."""
+    """Rows of the files that a source names, or of a folder, whose rows know where their pictures are."""
     check_places(source)
     paths, root = paths_of(source), source.get("image_root")
     if paths[0].is_dir():
         return open_saved(paths[0])
     form, image_root = source.get("format", "jsonl"), None if root is None else Path(root)
-    dataset = concatenate_datasets(
-        [read_form(path, form, image_root)[0] for path in paths]
-    )  # it logs what is set aside
+    # What is set aside, the reader logs.
+    dataset = concatenate_datasets([read_form(path, form, image_root)[0] for path in paths])
     if len(set(dataset["id"])) < len(dataset):
         name, _ = Counter(dataset["id"]).most_common(1)[0]
         raise ValueError(

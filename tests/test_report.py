@@ -6,9 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
 from groundr1.data.validation import Validation, load_validation, validate
 from groundr1.data.validation import summary as summary_module
+from groundr1.data.validation.ledger import Parts
+from groundr1.data.validation.report import drawn_row, worst_rows
+from groundr1.figures import plot_worst
 from tests.small_annotations import plain, write_lines, write_picture
 
 
@@ -55,6 +59,32 @@ def test_a_source_that_is_called_like_the_rest_is_counted_with_it(tmp_path, root
     names = ["(all others)", "(all others)", "a"]
     found = run(tmp_path, root, *(plain(seed, source=name) for seed, name in enumerate(names)))
     assert found.counts["sources"] == {"(all others)": {"rows": 3, "clean": 3, "rejected": 0}}
+
+
+@pytest.mark.parametrize("by_path", [True, False])
+def test_embedded_pictures_are_shown_where_a_clean_row_has_them(tmp_path: Path, root: Path, by_path: bool):
+    """A row with a box cut, one that repeats it, and one whose only picture is in the file that was read."""
+    rows = [
+        plain(0, boxes=[[-20, 10, 30, 40]]),
+        plain(0, boxes=[[-20, 10, 30, 40]]),
+        plain(1, boxes=[[30, 20, 10, 40]]),
+        plain(2),
+    ]
+    images = [str(root / row["image"]) for row in rows]
+    encoded = [{"path": None, "bytes": Path(image).read_bytes()} for image in images]
+    columns = {name: [row[name] for row in rows] for name in ("question", "solution", "kind", "boxes")}
+    dataset = Dataset.from_dict({"image": images if by_path else encoded, **columns})
+    found = validate(dataset, tmp_path / "out", image_root=root if by_path else None, progress=False)
+    worst = {row["kind"]: row for row in worst_rows(Parts(found.folder))}
+    assert set(worst) == {"box partly outside", "duplicate", "box inverted"}
+    drawn = {kind: drawn_row(row) for kind, row in worst.items()}
+    assert drawn["box partly outside"].size == (280, 187), "20 of 120 x 80 pixels are outside"
+    assert drawn["duplicate"].tobytes() == drawn["box partly outside"].tobytes()
+    assert (drawn["box inverted"] is not None) == by_path
+    page = found.report.read_text(encoding="utf-8")
+    assert page.count("<img") == 2 + by_path and page.count("picture inside the file") == 1 - by_path
+    texts = [text.get_text() for axes in plot_worst(found.folder).axes for text in axes.texts]
+    assert texts == ["picture inside the file"] * (1 - by_path)
 
 
 def test_regression_tables_are_utf_8_whatever_the_locale(tmp_path: Path, root: Path):

@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+from datasets import Image as ImageFeature
 from PIL import Image, ImageDraw
 
 from groundr1.data.checks import BOX_STATES
 from groundr1.data.picture_check import BadPicture, open_upright, to_rgb
 from groundr1.data.validation.ledger import Parts, replaced
 
-__all__ = ["BAD", "STATED", "drawn_row", "worst_rows", "write_report"]
+__all__ = ["BAD", "STATED", "drawn_row", "no_picture", "worst_rows", "write_report"]
 
 SIDE = 280  # pixels of an embedded picture
 OF_A_KIND, IN_ALL = 3, 15  # rows that are shown
@@ -113,7 +115,8 @@ def worst_rows(parts: Parts) -> list[dict[str, Any]]:
     """One row of each kind of fault, the rarest first, then a second and a third; boxes farthest outside first.
 
     Returns:
-        Lines of the ledger, each with its "kind": the fault, or the state of a box that was cut.
+        Lines of the ledger, each with its "kind", the fault or the state of a box that was cut, and "picture": its
+        path or, of an embedded one that a clean row has, the encoded picture; None where there is none to show.
     """
     kinds: dict[str, list[tuple[float, int, dict[str, Any]]]] = {}
     numbers: dict[str, int] = {}
@@ -127,12 +130,29 @@ def worst_rows(parts: Parts) -> list[dict[str, Any]]:
         shown.sort(key=lambda each: each[:2])
         del shown[OF_A_KIND:]
     ordered = sorted(kinds, key=lambda kind: (numbers[kind], kind))
-    return [
+    worst = [
         record | {"kind": kind}
         for place in range(OF_A_KIND)
         for kind in ordered
         for *_, record in kinds[kind][place : place + 1]
     ][:IN_ALL]
+    embedded = _embedded(parts, {record["sha256"] for record in worst if not record["image"]} - {None})
+    return [record | {"picture": record["image"] or embedded.get(record["sha256"])} for record in worst]
+
+
+def _embedded(parts: Parts, wanted: set[bytes]) -> dict[bytes, Any]:
+    """SHA-256 -> encoded picture (or path), of those wanted that clean rows have; rows set aside keep no picture."""
+    places: dict[bytes, int] = {}
+    num_clean = 0
+    for table in parts.tables(("fault", "sha256")) if wanted else ():
+        digests = table.filter(pc.equal(table["fault"], ""))["sha256"].to_pylist()
+        places |= {digest: num_clean + row for row, digest in enumerate(digests) if digest in wanted}
+        num_clean += len(digests)
+    if not places:
+        return {}
+    rows = parts.dataset().cast_column("image", ImageFeature(decode=False))
+    images = {digest: rows[place]["image"] for digest, place in places.items()}
+    return {digest: image["bytes"] or image["path"] for digest, image in images.items()}
 
 
 def _farthest(record: Mapping[str, Any]) -> float:
@@ -151,19 +171,28 @@ def _figure(record: Mapping[str, Any]) -> str:
     place = html.escape(f"{record['file']}, line {record['line']}, {record['source']} {record['id']}")
     said = html.escape(record["reason"] or record["notes"] or "cut to the picture")
     drawn = drawn_row(record)
-    picture = "" if drawn is None else f"<img alt='' src='data:image/jpeg;base64,{_jpeg(drawn)}'>"
+    picture = (
+        f"<img alt='' src='data:image/jpeg;base64,{_jpeg(drawn)}'>"
+        if drawn
+        else f"<p class='note'>{no_picture(record)}</p>"
+    )
     return (
         f"<figure>{picture}<figcaption><span class='fault'>{html.escape(record['kind'])}</span> {place}<br>{said}"
         "</figcaption></figure>"
     )
 
 
+def no_picture(record: Mapping[str, Any]) -> str:
+    """What is said in the place of a picture that `drawn_row` does not have."""
+    return "no picture" if record["sha256"] is None or record["image"] else "picture inside the file"
+
+
 def drawn_row(record: Mapping[str, Any]) -> Image.Image | None:
-    """The picture of one of `worst_rows` with its boxes; None where there is none on disk that can be opened."""
-    if not record["image"] or record["sha256"] is None:
+    """The picture of one of `worst_rows` with its boxes; None where there is none that can be opened."""
+    if not record["picture"] or record["sha256"] is None:
         return None
     try:
-        picture = to_rgb(open_upright(record["image"]))
+        picture = to_rgb(open_upright(record["picture"]))
     except BadPicture:
         return None
     boxes = [box for box in record["boxes"] if all(map(math.isfinite, box))]
