@@ -57,7 +57,7 @@ class Validation:
         folder: holds `clean/` (the data set), `rows/` (the ledger: a line for every row read), `rejected.csv`,
             `near_duplicates.csv`, `summary.json`, `report.html`.
         counts: what `summary.json` holds: rows, clean, rejected, faults, sources, boxes, pictures, notes,
-            near_duplicates, limits.
+            near_duplicates, near_other_splits, limits.
     """
 
     folder: Path
@@ -85,7 +85,10 @@ class Validation:
 
     @cached_property
     def near_duplicates(self) -> pd.DataFrame:
-        """Pictures that look like an earlier one: file, line, id, other_file, other_line, other_id, bits."""
+        """Pictures that look like one of another split, or an earlier one, at most 10,000 of each.
+
+        Columns file, line, id, other_file, other_line, other_id, bits, other_split (its folder; "" of an earlier one).
+        """
         return _table(self.folder / NEAR_FILE)
 
     @property
@@ -165,7 +168,7 @@ def validate(
             bar = tqdm(rows, "validating", initial=done, unit="row", disable=not progress)
             _fill(parts, Memory(FORMS[form].frame, others), bar, strict)
         names = {"sources_read": [name for name, _ in sources]}
-        counts = summarise(parts, folder, {**asked["settings"], **names})
+        counts = summarise(parts, others, folder, {**asked["settings"], **names})
         write_report(parts, counts, folder / REPORT_FILE)
         write_json(folder / SUMMARY_FILE, counts)  # last: it says that the rest is there
     logger.info("%s", _told(counts, folder))
@@ -250,4 +253,6 @@ def _told(counts: dict[str, Any], folder: Path) -> str:
     lines += [f"  {number} {fault}" for fault, number in counts["faults"].items()]
     if counts["near_duplicates"]:
         lines.append(f"  {counts['near_duplicates']} pictures look like an earlier one (kept)")
+    if counts["near_other_splits"]:
+        lines.append(f"  {counts['near_other_splits']} pictures look like one of another split (kept)")
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["NEAR", "FirstSeen", "distances", "key_of", "near_duplicates", "question_key"]
+__all__ = ["NEAR", "FirstSeen", "distances", "first_alike", "key_of", "near_duplicates", "question_key"]
 
 NEAR = 4  # bits of 64
 AT_ONCE = 8192  # keys that wait in a dict before they are sorted in
@@ -107,6 +107,16 @@ def near_duplicates(hashes: np.ndarray, threshold: int = NEAR) -> np.ndarray:
         np.minimum.at(earliest, right, first[left])
     found = earliest[member.reshape(-1)]
     return np.where(found < np.arange(len(hashes)), found, -1)
+
+
+def first_alike(hashes: np.ndarray, others: np.ndarray, threshold: int = NEAR) -> np.ndarray:
+    """For each picture the least index of those `others` whose hash differs in at most `threshold` bits, or -1.
+
+    >>> first_alike(np.array([254, 2**40 - 1], np.uint64), np.array([0, 255, 255], np.uint64)).tolist()
+    [1, -1]
+    """
+    found = near_duplicates(np.concatenate([others, hashes]), threshold)[len(others) :]
+    return np.where(found < len(others), found, -1)
 
 
 def _close_pairs(hashes: np.ndarray, threshold: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
