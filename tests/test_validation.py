@@ -80,8 +80,8 @@ def test_good_rows_are_kept_as_the_reader_would(tmp_path: Path, root: Path):
         (plain(image="small.png"), "picture bounds", "a side is below 8"),
         (plain(image="../secret.png"), "path", "lead out of the image root"),
         (plain(image="/etc/passwd"), "path", "not below the image root"),
-        (plain(image="link.png"), "path", "is a link out of the image root"),
-        (plain(image="linked/secret.png"), "path", "is a link out of the image root"),
+        (plain(image="link.png"), "path", "symbolic link out of the image root"),
+        (plain(image="linked/secret.png"), "path", "symbolic link out of the image root"),
         (plain(image="https://example.org/a.png"), "path", "is a URL, and nothing is fetched"),
         (plain(image="s3://bucket/a.png"), "path", "is a URL"),
         (plain(image="data:image/png;base64,AAAA"), "path", "is a URL"),
@@ -518,6 +518,13 @@ def test_rejected_rows_survive_their_own_text(tmp_path: Path, root: Path):
     with (tmp_path / "out" / "rejected.csv").open(newline="") as stream:
         assert [row["id"] for row in csv.DictReader(stream)] == [odd, "NA"]
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == found.counts
+
+
+def test_rejected_rows_keep_the_id_and_source_that_they_state(tmp_path: Path, root: Path):
+    found = run(
+        tmp_path, root, plain(0, id="r0", source="signs", kind="fuzzy"), plain(1, question=" "), plain(2)
+    )
+    assert found.rejected[["id", "source"]].values.tolist() == [["r0", "signs"], ["", ""]]
 
 
 def test_an_empty_file_gives_an_empty_data_set(tmp_path: Path, root: Path):

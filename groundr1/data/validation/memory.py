@@ -119,8 +119,8 @@ def _record(file: str, row: Judged) -> dict[str, Any]:
     return {
         "file": file,
         "line": row.line,
-        "id": draft.id if draft else "",
-        "source": draft.source if draft else "",
+        "id": row.id,
+        "source": row.source,
         "image": row.path or (draft.image if is_path else ""),
         "width": width,
         "height": height,
