@@ -52,6 +52,7 @@ BIAS_ROWS: Mapping[str, str] = {
     "share": "share of boxes",
     "iou": "IoU with the evidence",
 }
+LETTERS = 40  # of a set's name beside an axis
 MOST_SETS = 40  # rows of data in a figure; the data set card lists as many
 
 
@@ -195,7 +196,7 @@ def plot_area_distribution(
         axes.scatter(drawn["q50"], heights, s=26, color="white", edgecolor=colours, linewidth=1.6, zorder=3)
         axes.set(xscale="log", xlim=(1e-4, 1.0), xlabel="area of the evidence, share of the picture")
         axes.set_ylim(heights.max() + 0.7, -0.7)
-        axes.set_yticks(heights, drawn["name"])
+        axes.set_yticks(heights, [_cut(name) for name in drawn["name"]])
         axes.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1.0], ["0.01 %", "0.1 %", "1 %", "10 %", "100 %"])
         axes.grid(False)
         axes.tick_params(axis="y", length=0)
@@ -211,6 +212,10 @@ def _largest(areas: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]
     others = [np.asarray(each, dtype=float) for name, each in areas.items() if name not in kept]
     shown = {name: each for name, each in areas.items() if name in kept}
     return shown | {f"{len(others):,} others": np.concatenate(others)} if others else shown
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
 
 
 def _curve(arm: str, name: str, table: pd.DataFrame, smooth: int | None) -> pd.DataFrame:

@@ -499,8 +499,11 @@ def test_regression_texts_of_files_are_no_tex(example, trajectory, tmp_path):
 
 
 def test_regression_a_source_of_its_own_for_each_row_fits_on_a_page():
-    areas = {f"https://example.org/{number}": [0.01] * (3 if number < 45 else 1) for number in range(900)}
+    place = "https://example.org/" + "folder/" * 40
+    areas = {f"{place}{number}": [0.01] * (3 if number < 45 else 1) for number in range(900)}
     figure = figures.plot_area_distribution(areas, {"vsr": np.linspace(0.01, 1, 21)})
     names = figure.table["name"].tolist()
     assert len(names) == 42 and "860 others" in names and figure.get_figheight() < 12
-    assert set(names) - {"vsr", "860 others"} <= {f"https://example.org/{number}" for number in range(45)}
+    assert set(names) - {"vsr", "860 others"} <= {f"{place}{number}" for number in range(45)}
+    assert max(len(label.get_text()) for label in figure.axes[0].get_yticklabels()) == 40
+    assert figure.axes[0].get_position().width > 0.5, "names leave room for the numbers"
