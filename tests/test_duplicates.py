@@ -1,6 +1,7 @@
 """Duplicates and leakage: keys, hashes that are near, and rows of one split that are in another."""
 
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from groundr1.data.validation.duplicates import (
     near_duplicates,
     question_key,
 )
+from groundr1.data.validation.leakage import OtherSplits
+from groundr1.data.validation.memory import Memory
 from tests.small_annotations import noise, plain, write_lines, write_picture
 
 HASHES = st.integers(0, 2**64 - 1)
@@ -60,6 +63,27 @@ def test_first_seen_tells_the_largest_keys_apart():
         and seen.get(2**64 - 2) == 1
         and seen.get(2**64 - 2 - duplicates.AT_ONCE) is None
     )
+
+
+def test_memory_grows_by_less_than_is_promised_a_row(monkeypatch):
+    """200 bytes, at its peak, whatever the rows hold; an id and a question as Python texts alone would be as many."""
+    monkeypatch.setattr(duplicates, "AT_ONCE", 500)
+    memory = Memory("corners", OtherSplits([]))
+    peaks = []
+    tracemalloc.start()
+    try:
+        for number in range(16_000):
+            if number in (4_000, 15_999):
+                peaks.append(tracemalloc.get_traced_memory()[1])
+            memory.remember(
+                {
+                    "file": "q.jsonl", "line": number, "id": f"a long name {number}" * 9, "fault": "", "sha256": b"0",
+                    "question": number, "answer": number, "width": 100, "height": 80, "boxes": [[1.0, 2.0, 30.0, 40.0]],
+                }
+            )  # fmt: skip
+    finally:
+        tracemalloc.stop()
+    assert 40 < (peaks[1] - peaks[0]) / 12_000 < 200, "three keys with their places are 48 bytes"
 
 
 # Pictures that look alike

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from groundr1.data.validation.duplicates import distances, near_duplicates
 from groundr1.data.validation.leakage import OtherSplits
-from groundr1.data.validation.ledger import Parts, replaced
+from groundr1.data.validation.ledger import Parts
+from groundr1.storage import atomic_write
 
 __all__ = ["write_alike"]
 
@@ -32,7 +33,7 @@ def write_alike(parts: Parts, others: OtherSplits, path: Path) -> dict[str, int]
     here = np.flatnonzero(nearest >= 0)
     within = np.stack([here, rows[nearest[here]], distances(hashes[here], hashes[nearest[here]])])
     across = list(others.alike(hashes))
-    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         for folder, pairs in [*across, (None, within)]:

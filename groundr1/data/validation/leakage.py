@@ -21,7 +21,7 @@ COLUMNS = ("file", "line", "fault", "sha256", "perceptual", "question")
 
 
 class _Split(NamedTuple):
-    """Clean rows of a split: 41 bytes a row."""
+    """Clean rows of a split: 49 bytes a row."""
 
     pictures: np.ndarray  # (n,) uint64, first 8 bytes of the sha256, sorted
     by_question: np.ndarray  # order in which the questions are sorted

@@ -20,7 +20,7 @@ from datasets import Dataset, concatenate_datasets
 from groundr1.data.example import EXAMPLE_FEATURES, to_dataset
 from groundr1.storage import atomic_write
 
-__all__ = ["LEDGER", "PART_ROWS", "DamagedPart", "Parts", "replaced"]
+__all__ = ["LEDGER", "PART_ROWS", "DamagedPart", "Parts"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +50,6 @@ LEDGER = pa.schema(
         "notes": pa.string(),
     }
 )
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, which then takes the place of `path`; a kill leaves the old file or the new one."""
-    temporary = path.with_name(f".writing-{path.name}")
-    yield temporary
-    os.replace(temporary, path)
 
 
 class DamagedPart(ValueError):

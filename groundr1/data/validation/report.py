@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw
 
 from groundr1.data.checks import BOX_STATES
 from groundr1.data.picture_check import BadPicture, open_upright, to_rgb
-from groundr1.data.validation.ledger import Parts, replaced
+from groundr1.data.validation.ledger import Parts
+from groundr1.storage import atomic_write
 
 __all__ = ["BAD", "STATED", "drawn_row", "no_picture", "worst_rows", "write_report"]
 
@@ -63,7 +64,7 @@ def write_report(parts: Parts, counts: Mapping[str, Any], path: Path) -> None:
         _table("Pictures that were read, by format", ["format", "rows"], counts["formats"].items()),
         _table("Remarks", ["remark", "rows"], counts["notes"].items()),
         f"<p>{counts['pictures']:,} different pictures among the rows kept; {counts['near_duplicates']:,} look like an"
-        " earlier one (near_duplicates.csv).</p>",
+        f" earlier one, {counts['near_other_splits']:,} like one of another split (near_duplicates.csv).</p>",
         "<h2>The worst</h2>",
         "<p class='note'>Orange: boxes as the row states them. Red: a box that cannot be used. Grey: the picture's"
         " border. What lies farther away than another picture is not shown.</p>",
@@ -74,7 +75,7 @@ def write_report(parts: Parts, counts: Mapping[str, Any], path: Path) -> None:
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; img-src data:; style-src"
         f" 'unsafe-inline'\"><style>{STYLE}</style></head><body>{''.join(sections)}</body></html>\n"
     )
-    with replaced(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

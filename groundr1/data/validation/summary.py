@@ -9,7 +9,8 @@ from typing import Any
 from groundr1.data.checks import BOX_STATES
 from groundr1.data.validation.alike import write_alike
 from groundr1.data.validation.leakage import OtherSplits
-from groundr1.data.validation.ledger import Parts, replaced
+from groundr1.data.validation.ledger import Parts
+from groundr1.storage import atomic_write
 
 __all__ = ["NEAR_FILE", "REJECTED_FILE", "SUMMARY_FILE", "summarise"]
 
@@ -31,7 +32,7 @@ def summarise(parts: Parts, others: OtherSplits, folder: Path, settings: Mapping
     counted = {name: Counter[Any]() for name in ("fault", "source", "kept", "box", "format", "mode", "note")}
     listed = _common_sources(parts)
     with (
-        replaced(folder / REJECTED_FILE) as temporary,
+        atomic_write(folder / REJECTED_FILE) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as stream,
     ):
         writer = csv.DictWriter(stream, REJECTED, extrasaction="ignore")
