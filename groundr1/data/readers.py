@@ -2,9 +2,10 @@
 
 Each returns `(dataset, rejected)`: the rows that can be used, as `EXAMPLE_FEATURES`, and those set aside, each with
 file, line and reason. A row is set aside when it is not a JSON object, lacks a field or has it in the wrong form, when
-its id has occurred before, its picture is missing, damaged, or not of the stated size, or a box is inverted or wholly
-outside the picture, or its answer cannot be scored. A box partly outside is cut to the picture. Pictures are read once,
-here, and stay files on disk. All rows are held in memory; `groundr1.data.validation` has no such limit, and says more.
+its id has occurred before, its picture is missing, damaged, or not of the stated size, or a box is inverted, empty,
+normalised or wholly outside the picture, or its answer cannot be scored. A box partly outside is cut to the picture.
+Pictures are read once, here, and stay files on disk. All rows are held in memory; `groundr1.data.validation` has no
+such limit, and says more.
 
 The official Visual-CoT and RefCOCO files use one key, `bboxs`, for corners and for x, y, width, height; given the
 other's file, either reader refuses it whole.

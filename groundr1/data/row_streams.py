@@ -5,6 +5,7 @@
 """
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -75,7 +76,7 @@ def _beginning(path: Path) -> bytes:
     for magic, what in NO_TEXT.items():
         if beginning.startswith(magic):
             raise ValueError(f"{path} is {what}.")
-    return beginning.removeprefix(b"\xef\xbb\xbf")
+    return beginning.removeprefix(BOM_UTF8)
 
 
 def _line_rows(path: Path) -> Rows:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -100,7 +101,7 @@ def read_lines(jsonl: Path) -> Iterator[tuple[int, Row | BadRow]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line.decode("utf-8-sig"))
+                row = json.loads(line.removeprefix(BOM_UTF8).decode())
             except (ValueError, RecursionError) as error:
                 yield number, BadRow(f"not JSON in UTF-8 ({error})", "row")
                 continue
