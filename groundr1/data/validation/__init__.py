@@ -149,7 +149,7 @@ def validate(
         raise ValueError(f"{folder} is to be written and compared against; give another folder.")
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers} must be at least 1, or None for one a core.")
-    others = OtherSplits([load_validation(each).folder for each in splits])
+    folders = [load_validation(each).folder for each in splits]
     root = existing_root(image_root)
     check_rows(sources, form, root, shard)
     settings = {"form": form, "image_root": root, "shard": shard, "strict": strict, "limits": limits}
@@ -157,6 +157,7 @@ def validate(
     check_folder(folder, asked)
     if not redo and is_finished(folder, asked):
         return load_validation(folder)
+    others = OtherSplits(folders)
     with alone_in(folder, "validation"), warnings.catch_warnings():
         # What is a bomb is for `limits` to say; a page of 94 megapixels of Visual-CoT is none.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
