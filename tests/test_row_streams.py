@@ -361,8 +361,8 @@ LINES = b"".join(json.dumps(plain(i)).encode() + b"\n" for i in range(3))
         (gzip.compress(LINES), "compressed with gzip; decompress it"),
         (lzma.compress(LINES), "compressed with xz"),
         (LINES.decode().encode("utf-16"), "text in UTF-16; write it in UTF-8"),
-        (b"PAR1" + bytes(40), "a parquet file; .* form='deepeyes'"),
-        (b"PK\3\4" + bytes(40), "a zip archive; unpack it"),
+        (b"PAR1 and columns", "a parquet file; .* form='deepeyes'"),
+        (b"PK\3\4 and files", "a zip archive; unpack it"),
     ],
 )
 @pytest.mark.parametrize("form", sorted(set(FORMS) - {"deepeyes"}))
