@@ -25,7 +25,7 @@ VERDICT_COLOURS: Mapping[str, str] = {
     "unscored": MUTED,
 }
 LETTERS = 38  # characters a line below the two pictures of an example
-PICTURE_HEIGHT, TEXT_HEIGHT = 1.25, 0.42  # inches
+PICTURE_HEIGHT, TEXT_HEIGHT = 1.25, 0.5  # inches
 
 
 def verdicts_of(predictions: pd.DataFrame) -> pd.Series:
@@ -139,11 +139,13 @@ def _draw_example(
         picture.set_ylabel("\n".join(name), color=tint, fontweight="bold")
     lines = textwrap.wrap(example["question"], LETTERS, max_lines=2, placeholder=" …")
     below.set_axis_off()
-    below.text(0.0, 1.0, "\n".join(lines), va="top", fontsize=7.5, linespacing=1.2, color=INK)
+    # Not in the layout: a line wider than its column would shrink all pictures.
+    text = {"va": "top", "fontsize": 7.5, "in_layout": False}
+    below.text(0.0, 1.0, "\n".join(lines), linespacing=1.2, color=INK, **text)
     given = prediction["answer"] if isinstance(prediction["answer"], str) else "no answer"
     last = f"→ {_cut(given, 18)} (solution: {_cut(' / '.join(example['solution']), 14)})"
     place = {"textcoords": "offset points", "xytext": (0, -11.0 * len(lines))}
-    below.annotate(last, (0.0, 1.0), va="top", fontsize=7.5, color=tint, annotation_clip=False, **place)
+    below.annotate(last, (0.0, 1.0), color=tint, annotation_clip=False, **text, **place)
 
 
 def _cut(text: str, letters: int) -> str:

@@ -498,6 +498,17 @@ def test_regression_texts_of_files_are_no_tex(example, trajectory, tmp_path):
         figures.save_figure(figure, name, folder=tmp_path / "figures")
 
 
+@pytest.mark.filterwarnings("error")
+def test_regression_long_answers_leave_the_pictures_their_size(example, tmp_path):
+    """Layout made room for a text wider than its column, until no picture was left."""
+    rows, predictions = gallery_data({**example, "solution": ["W" * 14]})
+    short = figures.plot_gallery(*gallery_data(example), per_group=2)
+    wide = figures.plot_gallery(rows, predictions.assign(answer="W" * 18), per_group=2)
+    figures.save_figure(short, "short", folder=tmp_path)
+    figures.save_figure(wide, "wide", folder=tmp_path)
+    assert wide.axes[0].get_position().width > 0.9 * short.axes[0].get_position().width
+
+
 def test_regression_a_source_of_its_own_for_each_row_fits_on_a_page():
     place = "https://example.org/" + "folder/" * 40
     areas = {f"{place}{number}": [0.01] * (3 if number < 45 else 1) for number in range(900)}
