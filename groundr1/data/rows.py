@@ -181,9 +181,8 @@ def find_picture(image: str, image_root: Path, marker: str | None = None) -> Pat
     real_root = os.path.realpath(image_root)
     if not Path(os.path.realpath(path)).is_relative_to(real_root):
         raise BadRow(
-            f"the picture {path} is, or lies behind, a symbolic link out of the image root {image_root}, and links are"
-            " not followed out of it; give the real folder as image root, or move, hard-link or bind-mount the pictures"
-            " below it",
+            f"the picture {path} is a link out of the image root {image_root}, and symbolic links are not followed out"
+            " of it; give the real folder as image root, or move, hard-link or bind-mount the pictures below it",
             "path",
         )
     return path
