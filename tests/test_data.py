@@ -235,6 +235,17 @@ def test_viscot_row_is_read_as_corners_with_clean_question_and_letter(tmp_path: 
     assert example.boxes == [Box(10.0, 20.0, 30.0, 40.0)]
 
 
+def test_viscot_rows_of_clevr_are_sums(tmp_path: Path, root: Path):
+    """Ground-R1's training file is read by code with a rule for this set, and with rows without boxes."""
+    row = viscot(dataset="CLEVR", problem="How many?", solution="<answer>4</answer>", bboxs=[])
+    dataset, rejected = read_viscot(write_lines(tmp_path / "v.jsonl", row), root)
+    assert rejected == [] and (dataset[0]["kind"], dataset[0]["solution"], dataset[0]["boxes"]) == (
+        "math",
+        ["4"],
+        [],
+    )
+
+
 @pytest.mark.parametrize("below", ["", "cot_image_data", "Visual-CoT/cot_image_data"])
 def test_viscot_paths_are_remapped_below_the_root_wherever_the_sets_lie(tmp_path: Path, below: str):
     picture(tmp_path / "root" / below / "gqa" / "1.png")

@@ -45,6 +45,17 @@ def test_deepeyes_rows_lose_the_tool_hint_and_get_a_kind_by_source_and_solution(
     assert dataset["id"][:] == ["d-1", "d-2", "d-3"] and dataset["boxes"][:] == [[], [], []]
 
 
+def test_instructions_before_a_question_are_not_asked(tmp_path: Path):
+    text = "<image>\nAnswer in \\boxed{}.\nQuestion:\nHow many?\nA. 1\nB. 2"
+    hint = "\nThink first, call **image_zoom_in_tool** if needed"
+    rows = [
+        deepeyes(data_source="thinklite_eureka", prompt=[{"role": "user", "content": text}]),
+        deepeyes(prompt=[{"role": "user", "content": f"<image>\nQuestion:\nWhich?{hint}"}]),
+    ]
+    dataset, _ = read_deepeyes(write_parquet(tmp_path / "d.parquet", *rows))
+    assert dataset["question"][:] == ["How many?\nA. 1\nB. 2", "Question:\nWhich?"]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -44,6 +44,10 @@ BOX_REQUEST = re.compile(
 )
 # What DeepEyes appends to a question to explain its tool.
 TOOL_HINT = re.compile(r"\s*Think first, call \*\*.*", re.DOTALL)
+# What stands between the instructions of its ThinkLite rows and the question.
+QUESTION_MARK = "Question:\n"
+# Sets of Ground-R1's training file: beside those of Visual-CoT one for which its v2 code has a rule.
+TRAINED_KINDS = {**VISCOT_KINDS, "CLEVR": "math"}
 # Folder of a set's pictures in Visual-CoT's archive, where it is not that of its name.
 SET_FOLDERS = {"textcap": "textvqa"}
 MISSPELT_BOXES = ("bbox", "bboxes", "bboxs", "box")
@@ -117,7 +121,7 @@ def viscot(row: Mapping[str, Any], stem: str, line: int) -> Draft:
             f"dataset {name!r} belongs to RefCOCO, whose boxes are not corners (x1, y1, x2, y2). Read it with"
             " read_refcoco, form 'refcoco'."
         )
-    _known_set(name)
+    _known_set(name, TRAINED_KINDS)
     if "problem" not in row and "question" in row:
         raise WrongForm(
             "question and answer in place of problem and solution, as Visual-CoT's files of one set each have them."
@@ -132,7 +136,7 @@ def viscot(row: Mapping[str, Any], stem: str, line: int) -> Draft:
     solution = [viscot_answer(text) for text in texts_field(row, "solution")]
     boxes = [Box(*corners) for corners in boxes_field(row, "bboxs")]
     identity = f"{name}-{id_field(row, 'problem_id')}"
-    kind, size = VISCOT_KINDS[name], size_field(row)
+    kind, size = TRAINED_KINDS[name], size_field(row)
     return Draft(identity, text_field(row, "image"), question, solution, kind, boxes, name, size)
 
 
@@ -265,7 +269,10 @@ def _last_user_message(row: Mapping[str, Any]) -> str:
         raise BadRow(f"the prompt is {messages!r:.80}, and not a list of messages")
     texts = [message.get("content") for message in messages if message.get("role") == "user"]
     text = texts[-1] if texts and isinstance(texts[-1], str) else ""
-    question = TOOL_HINT.sub("", text.replace("<image>", "")).strip()
+    question, has_hint = TOOL_HINT.subn("", text.replace("<image>", ""))
+    if not has_hint:
+        _, _, question = question.rpartition(QUESTION_MARK)
+    question = question.strip()
     if not question:
         raise BadRow("the prompt has no user message with a question")
     return question
@@ -281,6 +288,6 @@ def _only_picture(images: Any) -> bytes:
     return encoded
 
 
-def _known_set(name: str) -> None:
-    if name not in VISCOT_KINDS:
-        raise BadRow(f"dataset {name!r:.60} is no Visual-CoT set; known are {', '.join(VISCOT_KINDS)}")
+def _known_set(name: str, known: Mapping[str, str] = VISCOT_KINDS) -> None:
+    if name not in known:
+        raise BadRow(f"dataset {name!r:.60} is no Visual-CoT set; known are {', '.join(known)}")
