@@ -6,10 +6,10 @@
 
 Options of a file: "path" (a file, a list of files, or the folder of a saved data set or of a validation), "format" (one
 of `row_streams.FORMS`, "jsonl" if left out), "image_root" (of a folder only where its pictures are files with relative
-paths), "archive" (zip or tar with the pictures, whole or in parts
-as `unpack` takes it; unpacked as the image root unless that is there), "strict" (stop at the first bad row), "shard"
-([i, n]: every n-th row, beginning with row i), "balance" (true, or how many rows: `balance_by_scale`) and "seed" (of
-the balance). Options of scenes are those of `make_scenes`.
+paths), "archive" (zip or tar with the pictures, whole or in parts as `unpack` takes it; unpacked as the image root
+unless that is there), "strict" (stop at the first bad row), "shard" ([i, n]: every n-th row, beginning with row i),
+"balance" (true, or how many rows: `balance_by_scale`) and "seed" (of the balance). Options of scenes are those of
+`make_scenes`.
 """
 
 import hashlib
@@ -132,12 +132,8 @@ def collect(
     num = None if balance is True else balance
     drawn = balance_by_scale(rows, num=num, seed=source.get("seed", 0), areas=areas)
     area_of = dict(zip(rows["id"], areas, strict=True))
-    return Split(
-        drawn,
-        before,
-        scale_distribution(drawn, areas=np.array([area_of[name] for name in drawn["id"]])),
-        checked,
-    )
+    areas_drawn = np.array([area_of[name] for name in drawn["id"]])
+    return Split(drawn, before, scale_distribution(drawn, areas=areas_drawn), checked)
 
 
 def open_saved(folder: Path) -> Dataset:
