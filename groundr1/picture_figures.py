@@ -156,6 +156,7 @@ def picture_colours(names: Iterable[str]) -> dict[str, str]:
 
 
 def value_of(example: Any, name: str) -> Any:
+    """A value of an `Example`, or of the row of a data set."""
     return example[name] if isinstance(example, Mapping) else getattr(example, name)
 
 
@@ -218,6 +219,7 @@ def _outline(axes: Axes, box: Box, colour: str, *, dashed: bool = False) -> None
 
 
 def draw_picture(axes: Axes, example: Any, trajectory: Any, colour: str) -> None:
+    """The original picture with the annotated boxes and, dashed, those that a model drew."""
     _show(axes, value_of(example, "image"), anchor="NW")
     for corners in value_of(example, "boxes"):
         _outline(axes, Box(*corners), TRUTH_COLOUR)

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from groundr1.data.validation import Validation, validate
+
 SIZE = (100, 80)
 
 
@@ -47,3 +49,9 @@ def write_lines(path: Path, *rows: object) -> Path:
     lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     return path
+
+
+def validate_rows(tmp_path: Path, root: Path, *rows: object, **options: object) -> Validation:
+    """Rows as a file, validated into the folder `out`."""
+    options = {"image_root": root, "progress": False} | options
+    return validate(write_lines(tmp_path / "q.jsonl", *rows), tmp_path / "out", **options)

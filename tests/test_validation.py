@@ -28,7 +28,7 @@ from groundr1.data.validation import InvalidRow, Validation, load_validation, va
 from groundr1.data.validation import ledger as ledger_module
 from groundr1.data.validation.ledger import Parts
 from groundr1.pictures import open_picture
-from tests.small_annotations import SIZE, encoded, noise, plain, write_lines, write_picture
+from tests.small_annotations import SIZE, encoded, noise, plain, validate_rows, write_lines, write_picture
 
 ANNOTATIONS = Path(__file__).resolve().parents[2] / "shared" / "data" / "annotations"
 needs_annotations = pytest.mark.skipif(
@@ -43,11 +43,6 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-def run(tmp_path: Path, root: Path, *rows: object, **options: object) -> Validation:
-    options = {"image_root": root, "progress": False} | options
-    return validate(write_lines(tmp_path / "q.jsonl", *rows), tmp_path / "out", **options)
-
-
 def faults(found: Validation) -> list[tuple[int, str]]:
     return list(zip(found.rejected["line"], found.rejected["fault"], strict=True))
 
@@ -57,7 +52,7 @@ def faults(found: Validation) -> list[tuple[int, str]]:
 
 def test_good_rows_are_kept_as_the_reader_would(tmp_path: Path, root: Path):
     rows = [plain(seed, source=f"set {seed % 2}", id=f"r{seed}") for seed in range(6)]
-    found = run(tmp_path, root, *rows)
+    found = validate_rows(tmp_path, root, *rows)
     dataset, rejected = read_jsonl(tmp_path / "q.jsonl", root)
     assert rejected == [] and found.dataset.features == EXAMPLE_FEATURES
     assert found.dataset.data.to_pydict() == dataset.data.to_pydict()
@@ -104,7 +99,7 @@ def test_a_bad_row_is_set_aside_with_its_kind_and_reason(tmp_path: Path, root: P
     (root / "linked").symlink_to(secret.parent)
     (root / "torn.png").write_bytes((root / "0.png").read_bytes()[:300])
     write_picture(root / "small.png", 5, (7, 20))
-    found = run(tmp_path, root, plain(1, id="first"), plain(7), row, plain(8, id="last"))
+    found = validate_rows(tmp_path, root, plain(1, id="first"), plain(7), row, plain(8, id="last"))
     assert faults(found) == [(3, fault)] and reason in found.rejected["reason"][0]
     assert found.dataset["id"][:] == ["first", "q-2", "last"]
     assert found.counts["faults"] == {fault: 1} and found.rejected["file"][0] == str(tmp_path / "q.jsonl")
@@ -113,12 +108,14 @@ def test_a_bad_row_is_set_aside_with_its_kind_and_reason(tmp_path: Path, root: P
 def test_links_that_stay_inside_are_followed(tmp_path: Path, root: Path):
     (root / "again.png").symlink_to(root / "3.png")
     (tmp_path / "root").symlink_to(root)
-    found = run(tmp_path, tmp_path / "root", plain(image="again.png"))
+    found = validate_rows(tmp_path, tmp_path / "root", plain(image="again.png"))
     assert found.counts["clean"] == 1, "the root itself may be a link"
 
 
 def test_a_box_partly_outside_is_cut_kept_and_counted(tmp_path: Path, root: Path):
-    found = run(tmp_path, root, plain(0, boxes=[[-5, 70, 50, 90]]), plain(1), plain(2, boxes="absent"))
+    found = validate_rows(
+        tmp_path, root, plain(0, boxes=[[-5, 70, 50, 90]]), plain(1), plain(2, boxes="absent")
+    )
     assert found.dataset[0]["boxes"] == [[0.0, 70.0, 50.0, 80.0]] and found.counts["rejected"] == 0
     assert found.counts["boxes"] == {"q": {"partly outside": 1, "inside": 1, "none": 1}}
 
@@ -126,7 +123,7 @@ def test_a_box_partly_outside_is_cut_kept_and_counted(tmp_path: Path, root: Path
 def test_rows_in_are_rows_kept_and_rows_set_aside(tmp_path: Path, root: Path):
     """The ledger has a line for every row that was read, blank lines of the file excepted."""
     rows = [plain(seed % 12, id=str(seed % 20)) if seed % 7 else "{" for seed in range(40)]
-    found = run(tmp_path, root, *rows[:20], "", *rows[20:])
+    found = validate_rows(tmp_path, root, *rows[:20], "", *rows[20:])
     ledger = list(Parts(tmp_path / "out").records())
     assert [record["line"] for record in ledger] == [*range(1, 21), *range(22, 42)]
     kept = [record["id"] for record in ledger if not record["fault"]]
@@ -144,7 +141,7 @@ def test_whatever_the_rows_none_is_lost(tmp_path_factory, kinds: list[str]):
     rows = [
         "{" if kind == "{" else plain(0, question=f"{i}?", **changes[kind]) for i, kind in enumerate(kinds)
     ]
-    found = run(folder, folder / "pictures", *rows)
+    found = validate_rows(folder, folder / "pictures", *rows)
     number = Counter(kinds)
     assert found.counts["rows"] == len(kinds)
     assert found.counts["clean"] == len(found.dataset) == number["good"] + min(1, number["again"])
@@ -154,10 +151,10 @@ def test_whatever_the_rows_none_is_lost(tmp_path_factory, kinds: list[str]):
 def test_strict_mode_stops_at_the_first_bad_row_with_file_line_and_fix(tmp_path: Path, root: Path):
     rows = [plain(0), plain(1, image="absent.png"), plain(2), plain(3, boxes=[[9, 9, 1, 1]])]
     with pytest.raises(InvalidRow, match=r"q.jsonl, line 2: There is no picture .*absent.png; download it"):
-        run(tmp_path, root, *rows, strict=True, workers=4)
-    assert run(tmp_path, root, plain(0), plain(1), strict=True).counts["clean"] == 2
+        validate_rows(tmp_path, root, *rows, strict=True, workers=4)
+    assert validate_rows(tmp_path, root, plain(0), plain(1), strict=True).counts["clean"] == 2
     with pytest.raises(InvalidRow, match="line 3: the same row as line 1"):
-        run(tmp_path, root, plain(0), plain(1), plain(0), strict=True)
+        validate_rows(tmp_path, root, plain(0), plain(1), plain(0), strict=True)
 
 
 def test_exif_orientation_and_the_stated_size(tmp_path: Path, root: Path):
@@ -175,7 +172,7 @@ def test_exif_orientation_and_the_stated_size(tmp_path: Path, root: Path):
         row | {"problem_id": 3, "width": 90, "height": 80},
         row | {"problem_id": 4, "bboxs": [[85, 10, 95, 30]]},
     ]
-    found = run(tmp_path, root, *rows, form="viscot")
+    found = validate_rows(tmp_path, root, *rows, form="viscot")
     assert faults(found) == [(2, "picture size"), (3, "picture size"), (4, "box outside")]
     before, other, outside = found.rejected["reason"]
     assert "is (80, 100), the row says (100, 80)" in before and "before its EXIF orientation" in before
@@ -186,7 +183,7 @@ def test_exif_orientation_and_the_stated_size(tmp_path: Path, root: Path):
 
 
 def test_limits_are_the_users(tmp_path: Path, root: Path):
-    found = run(tmp_path, root, plain(0), limits=Limits(max_pixels=7999))
+    found = validate_rows(tmp_path, root, plain(0), limits=Limits(max_pixels=7999))
     assert faults(found) == [(1, "picture bounds")] and found.counts["limits"]["max_pixels"] == 7999
 
 
@@ -220,25 +217,27 @@ def extents(seed: int) -> list[list[float]]:
 def test_a_file_in_another_frame_is_refused_with_the_hint(tmp_path: Path, root: Path, boxes, hint: str):
     rows = [plain(seed % 12, id=str(seed), question=f"{seed}?", boxes=boxes(seed)) for seed in range(40)]
     with pytest.raises(ValueError, match=f"(?s)q.jsonl: .*{hint}"):
-        run(tmp_path, root, *rows)
+        validate_rows(tmp_path, root, *rows)
     assert not (tmp_path / "out" / "summary.json").exists()
     good = [row | {"boxes": [[10, 10, 50, 50]]} for row in rows]
-    assert run(tmp_path, root, *good).counts["clean"] == 40, "the same folder is free for the repaired file"
+    assert validate_rows(tmp_path, root, *good).counts["clean"] == 40, (
+        "the same folder is free for the repaired file"
+    )
 
 
 def test_thousandths_show_on_large_pictures_where_no_box_goes_beyond_1000(tmp_path: Path, root: Path):
     Image.new("L", (3000, 2400)).save(root / "large.png")
     rows = [plain(image="large.png", question=f"{seed}?", boxes=thousand(seed, 1000)) for seed in range(60)]
     with pytest.raises(ValueError, match="60 rows are on pictures of 1200 pixels or more.*0..1000"):
-        run(tmp_path, root, *rows)
+        validate_rows(tmp_path, root, *rows)
     rows[7]["boxes"] = [[100, 100, 2500, 300]]
-    assert run(tmp_path, root, *rows).counts["clean"] == 60, "one box in pixels is enough"
+    assert validate_rows(tmp_path, root, *rows).counts["clean"] == 60, "one box in pixels is enough"
 
 
 def test_a_few_odd_boxes_do_not_condemn_a_file(tmp_path: Path, root: Path):
     odd = {0: [[0.1, 0.1, 0.4, 0.5]], 1: [[40, 40, 10, 10]], 2: [[500, 500, 900, 900]]}
     rows = [plain(i % 12, question=f"{i}?", boxes=odd.get(i, [[10, 10, 60, 60]])) for i in range(40)]
-    found = run(tmp_path, root, *rows)
+    found = validate_rows(tmp_path, root, *rows)
     assert faults(found) == [(1, "box normalised"), (2, "box inverted"), (3, "box outside")]
     assert found.counts["boxes"]["q"] == {"normalised": 1, "inverted": 1, "outside": 1, "inside": 37}
 
@@ -248,7 +247,7 @@ def test_another_frame_is_seen_early(tmp_path: Path, root: Path, monkeypatch):
     rows = [plain(i % 12, question=f"{i}?", boxes=extents(i)) for i in range(20)]
     torn = ["{ not read"] * 400
     with pytest.raises(ValueError, match="of 20 rows have boxes that cannot be corners"):
-        run(tmp_path, root, *rows, *torn)
+        validate_rows(tmp_path, root, *rows, *torn)
     assert Parts(tmp_path / "out").num_rows() == 0
 
 
@@ -280,7 +279,7 @@ def test_a_dataset_with_pictures_in_it_or_by_path(tmp_path: Path, root: Path):
 
 
 def test_what_was_validated_can_be_validated_again(tmp_path: Path, root: Path):
-    found = run(tmp_path, root, plain(1), plain(2, boxes="absent"), plain(3, image="x"))
+    found = validate_rows(tmp_path, root, plain(1), plain(2, boxes="absent"), plain(3, image="x"))
     again = validate(found.dataset, tmp_path / "again", image_root=root, progress=False)
     assert again.counts["rejected"] == 0
     assert again.dataset.data.to_pydict() == found.dataset.data.to_pydict()
@@ -421,13 +420,13 @@ def test_an_unfinished_pass_goes_on_unless_settings_or_file_are_others(
 
 
 def test_a_picture_that_came_is_found_the_next_time(tmp_path: Path, root: Path):
-    assert run(tmp_path, root, plain(image="late.png")).counts["clean"] == 0
+    assert validate_rows(tmp_path, root, plain(image="late.png")).counts["clean"] == 0
     write_picture(root / "late.png", 50)
-    assert run(tmp_path, root, plain(image="late.png")).counts["clean"] == 1
+    assert validate_rows(tmp_path, root, plain(image="late.png")).counts["clean"] == 1
 
 
 def test_a_finished_pass_is_opened_when_it_need_not_be_done_anew(tmp_path: Path, root: Path):
-    run(tmp_path, root, plain(), plain(image="late.png"))
+    validate_rows(tmp_path, root, plain(), plain(image="late.png"))
     write_picture(root / "late.png", 50)
     again = {"image_root": root, "progress": False, "redo": False}
     assert validate(tmp_path / "q.jsonl", tmp_path / "out", **again).counts["clean"] == 1, "as it was found"
@@ -453,7 +452,7 @@ def test_a_picture_is_decoded_once_for_its_rows(tmp_path: Path, root: Path, monk
     monkeypatch.setitem(
         validation_module.judged.__globals__, "check_picture", lambda *args: opened.append(1) or check(*args)
     )
-    found = run(tmp_path, root, *[plain(i % 2, question=f"{i}?") for i in range(20)])
+    found = validate_rows(tmp_path, root, *[plain(i % 2, question=f"{i}?") for i in range(20)])
     assert found.counts["clean"] == 20 and found.counts["pictures"] == 2 and len(opened) == 2
 
 
@@ -485,7 +484,7 @@ def test_the_report_is_one_page_that_fetches_and_runs_nothing(tmp_path: Path, ro
         plain(6),
     ]
     with caplog.at_level(logging.INFO, logger="groundr1.data"):
-        found = run(tmp_path, root, *rows)
+        found = validate_rows(tmp_path, root, *rows)
     page = found.report.read_text()
     assert "<script" not in page and "&lt;script&gt;" in page
     assert not re.search(r"(src|href)='(?!data:)", page) and "http:" not in page and "https:" not in page
@@ -499,7 +498,7 @@ def test_the_worst_of_each_kind_are_shown_first(tmp_path: Path, root: Path):
     boxes = [[[200 + 10 * i, 10, 300 + 10 * i, 60]] for i in range(6)]
     rows = [plain(i, id=f"row{i}x", boxes=each) for i, each in enumerate(boxes)]
     good = [plain(i % 12, question=f"{i}?") for i in range(40)]
-    page = run(tmp_path, root, *rows, *good).report.read_text()
+    page = validate_rows(tmp_path, root, *rows, *good).report.read_text()
     assert re.findall(r"row\dx", page) == ["row5x", "row4x", "row3x"]
 
 
@@ -507,13 +506,15 @@ def test_of_every_kind_one_is_shown_before_a_second(tmp_path: Path, root: Path):
     """A page, or a figure, that three rows of a rare kind fill would hide the frequent ones."""
     bad = [plain(1, id=f"row{i}x", kind="no", question=f"{i}") for i in range(4)]
     rows = [plain(0, id="row9x", solution=" "), *bad, plain(0, id="row8x", boxes=[[200, 10, 300, 60]])]
-    page = run(tmp_path, root, *rows, plain(2)).report.read_text()
+    page = validate_rows(tmp_path, root, *rows, plain(2)).report.read_text()
     assert re.findall(r"line (\d)", page.partition("The worst")[2])[:3] == ["6", "1", "2"]
 
 
 def test_rejected_rows_survive_their_own_text(tmp_path: Path, root: Path):
     odd = 'NA, "quoted"\nand a second line'
-    found = run(tmp_path, root, plain(0, id=odd, image="absent.png"), plain(1, id="NA", image="x"), plain(2))
+    found = validate_rows(
+        tmp_path, root, plain(0, id=odd, image="absent.png"), plain(1, id="NA", image="x"), plain(2)
+    )
     assert list(found.rejected["id"]) == [odd, "NA"] and found.rejected["line"].dtype == np.int64
     with (tmp_path / "out" / "rejected.csv").open(newline="") as stream:
         assert [row["id"] for row in csv.DictReader(stream)] == [odd, "NA"]
@@ -521,14 +522,14 @@ def test_rejected_rows_survive_their_own_text(tmp_path: Path, root: Path):
 
 
 def test_rejected_rows_keep_the_id_and_source_that_they_state(tmp_path: Path, root: Path):
-    found = run(
+    found = validate_rows(
         tmp_path, root, plain(0, id="r0", source="signs", kind="fuzzy"), plain(1, question=" "), plain(2)
     )
     assert found.rejected[["id", "source"]].values.tolist() == [["r0", "signs"], ["", ""]]
 
 
 def test_an_empty_file_gives_an_empty_data_set(tmp_path: Path, root: Path):
-    found = run(tmp_path, root)
+    found = validate_rows(tmp_path, root)
     assert len(found.dataset) == 0 and found.dataset.features == EXAMPLE_FEATURES and len(found.rejected) == 0
     assert found.counts["rows"] == 0 and found.report.is_file()
 
@@ -543,7 +544,7 @@ def test_a_loss_of_rows_is_noticed(tmp_path: Path, root: Path, monkeypatch):
     with pytest.raises(
         RuntimeError, match="3 rows read, 3 kept and 0 set aside, 2 in the data set: rows were lost"
     ):
-        run(tmp_path, root, plain(0), plain(1), plain(2))
+        validate_rows(tmp_path, root, plain(0), plain(1), plain(2))
 
 
 # The official rows

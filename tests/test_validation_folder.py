@@ -13,11 +13,11 @@ from datasets import Dataset, DatasetDict, IterableDataset
 
 from groundr1.data import validation as validation_module
 from groundr1.data.picture_check import Limits
-from groundr1.data.validation import InvalidRow, Validation, load_validation, validate
+from groundr1.data.validation import InvalidRow, load_validation, validate
 from groundr1.data.validation import ledger as ledger_module
 from groundr1.data.validation.ledger import DamagedPart, Parts
 from groundr1.storage import alone_in
-from tests.small_annotations import encoded, noise, plain, write_lines, write_picture
+from tests.small_annotations import encoded, noise, plain, validate_rows, write_lines, write_picture
 
 
 @pytest.fixture
@@ -25,11 +25,6 @@ def root(tmp_path: Path) -> Path:
     for seed in range(6):
         write_picture(tmp_path / "pictures" / f"{seed}.png", seed)
     return tmp_path / "pictures"
-
-
-def run(tmp_path: Path, root: Path, *rows: object, **options: object) -> Validation:
-    options = {"image_root": root, "progress": False} | options
-    return validate(write_lines(tmp_path / "q.jsonl", *rows), tmp_path / "out", **options)
 
 
 def names(folder: Path) -> set[str]:
@@ -53,13 +48,13 @@ def test_a_second_process_is_refused_and_told_of_the_first(tmp_path: Path, root:
             rf"Another validation is writing to {tmp_path / 'out'} \(process {child.pid}\); wait for it, or"
         )
         with pytest.raises(ValueError, match=said):
-            run(tmp_path, root, plain())
+            validate_rows(tmp_path, root, plain())
         assert names(tmp_path / "out") == {"lock"}, "nothing was written"
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-    assert run(tmp_path, root, plain()).counts["clean"] == 1, "a kill leaves no stale lock"
+    assert validate_rows(tmp_path, root, plain()).counts["clean"] == 1, "a kill leaves no stale lock"
 
 
 def test_a_pass_holds_the_lock_to_its_end_and_leaves_it_empty(tmp_path: Path, root: Path, monkeypatch):
@@ -72,7 +67,7 @@ def test_a_pass_holds_the_lock_to_its_end_and_leaves_it_empty(tmp_path: Path, ro
         report(*args)
 
     monkeypatch.setattr(validation_module, "write_report", held)
-    run(tmp_path, root, plain())
+    validate_rows(tmp_path, root, plain())
     assert (tmp_path / "out" / "lock").read_text() == ""
     with alone_in(tmp_path / "out", "test"):
         pass
@@ -95,7 +90,7 @@ def test_more_rows_in_the_ledger_than_were_read_are_noticed(tmp_path: Path, root
 
     monkeypatch.setattr(ledger_module.PartWriter, "add", twice)
     with pytest.raises(RuntimeError, match="3 rows were read, 6 are in the ledger"):
-        run(tmp_path, root, plain(0), plain(1), plain(2))
+        validate_rows(tmp_path, root, plain(0), plain(1), plain(2))
     assert not (tmp_path / "out" / "summary.json").exists()
 
 
@@ -103,7 +98,7 @@ def test_more_rows_in_the_ledger_than_were_read_are_noticed(tmp_path: Path, root
 
 
 def test_a_finished_pass_of_something_else_is_kept(tmp_path: Path, root: Path):
-    found = run(tmp_path, root, plain(0), plain(1))
+    found = validate_rows(tmp_path, root, plain(0), plain(1))
     other = write_lines(tmp_path / "other.jsonl", plain(2))
     write_lines(tmp_path / "q.jsonl", plain(3))  # its own file may change, but is not what is asked for here
     before = names(tmp_path / "out")
@@ -122,8 +117,10 @@ def test_a_finished_pass_of_something_else_is_kept(tmp_path: Path, root: Path):
 
 
 def test_a_mended_file_is_validated_anew(tmp_path: Path, root: Path):
-    assert run(tmp_path, root, plain(0), "{").counts["clean"] == 1
-    assert run(tmp_path, root, plain(0), plain(1), redo=False).counts["clean"] == 2, "not the old answer"
+    assert validate_rows(tmp_path, root, plain(0), "{").counts["clean"] == 1
+    assert validate_rows(tmp_path, root, plain(0), plain(1), redo=False).counts["clean"] == 2, (
+        "not the old answer"
+    )
 
 
 def test_another_state_of_a_data_set_is_validated_anew(tmp_path: Path, root: Path):
@@ -135,26 +132,26 @@ def test_another_state_of_a_data_set_is_validated_anew(tmp_path: Path, root: Pat
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_failed_rerun_leaves_nothing_of_the_pass_before(tmp_path: Path, root: Path, strict: bool):
-    run(tmp_path, root, *[plain(i % 6, question=f"{i}?") for i in range(20)], strict=strict)
+    validate_rows(tmp_path, root, *[plain(i % 6, question=f"{i}?") for i in range(20)], strict=strict)
     bad = [plain(i % 6, question=f"{i}?", boxes=[[60, 50, 20, 20]]) for i in range(20)]
     with pytest.raises(InvalidRow if strict else ValueError):
-        run(tmp_path, root, *bad, strict=strict)
+        validate_rows(tmp_path, root, *bad, strict=strict)
     assert names(tmp_path / "out") == {"lock", "validation.json"}
 
 
 def test_what_cannot_be_asked_for_costs_no_finished_pass(tmp_path: Path, root: Path):
-    found = run(tmp_path, root, plain(0) | {"dataset": "RefCOCO"})
+    found = validate_rows(tmp_path, root, plain(0) | {"dataset": "RefCOCO"})
     wrong = [("shard", (2, 2)), ("workers", 0), ("form", "tsv"), ("form", "viscot"), ("against", "nowhere")]
     for name, value in wrong:
         with pytest.raises((ValueError, FileNotFoundError)):
-            run(tmp_path, root, plain(0) | {"dataset": "RefCOCO"}, **{name: value})
+            validate_rows(tmp_path, root, plain(0) | {"dataset": "RefCOCO"}, **{name: value})
     assert load_validation(tmp_path / "out").counts == found.counts
 
 
 def test_hidden_files_do_not_make_a_folder_one_of_something_else(tmp_path: Path, root: Path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".DS_Store").write_bytes(b"\0")
-    assert run(tmp_path, root, plain(0)).counts["clean"] == 1
+    assert validate_rows(tmp_path, root, plain(0)).counts["clean"] == 1
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="holds other files"):
@@ -193,7 +190,7 @@ def test_a_damaged_part_and_all_behind_it_are_made_again(
     tmp_path: Path, root: Path, parts_of_four, caplog, part: str, damage, kept: int
 ):
     rows = [plain(i % 6, question=f"{i}?") for i in range(14)]
-    whole = run(tmp_path, root, *rows)
+    whole = validate_rows(tmp_path, root, *rows)
     expected = whole.dataset.data.to_pydict()
     (tmp_path / "out" / "summary.json").unlink()  # as if it had been killed before its end
     damage(tmp_path / "out" / part)
@@ -206,7 +203,7 @@ def test_a_damaged_part_and_all_behind_it_are_made_again(
 
 @pytest.mark.parametrize("damage", [emptied, halved])
 def test_a_damaged_part_of_a_finished_pass_is_named(tmp_path: Path, root: Path, parts_of_four, damage):
-    run(tmp_path, root, *[plain(i % 6, question=f"{i}?") for i in range(14)])
+    validate_rows(tmp_path, root, *[plain(i % 6, question=f"{i}?") for i in range(14)])
     found = load_validation(tmp_path / "out")
     damage(tmp_path / "out" / "rows" / "part-00001.parquet")
     with pytest.raises(
@@ -221,14 +218,14 @@ def test_a_damaged_part_of_a_finished_pass_is_named(tmp_path: Path, root: Path, 
 
 
 def test_a_lost_part_of_a_finished_pass_is_missed(tmp_path: Path, root: Path, parts_of_four):
-    found = run(tmp_path, root, *[plain(i % 6, question=f"{i}?") for i in range(14)])
+    found = validate_rows(tmp_path, root, *[plain(i % 6, question=f"{i}?") for i in range(14)])
     (tmp_path / "out" / "rows" / "part-00001.parquet").unlink()
     with pytest.raises(DamagedPart, match="out holds 10 clean rows of 14: parts are lost. Delete it"):
         _ = found.dataset
 
 
 def test_a_damaged_summary_is_named(tmp_path: Path, root: Path):
-    run(tmp_path, root, plain(0))
+    validate_rows(tmp_path, root, plain(0))
     (tmp_path / "out" / "summary.json").write_text("{")
     with pytest.raises(ValueError, match=r"summary.json is not JSON"):
         load_validation(tmp_path / "out")
@@ -289,7 +286,7 @@ def test_paths_that_are_not_in_utf_8_are_refused_at_once(tmp_path: Path, root: P
 def test_one_other_split_need_not_be_in_a_list(tmp_path: Path, root: Path):
     validate(write_lines(tmp_path / "t.jsonl", plain(1)), tmp_path / "test", image_root=root, progress=False)
     for against in (str(tmp_path / "test"), tmp_path / "test"):
-        found = run(tmp_path, root, plain(0), plain(1), against=against)
+        found = validate_rows(tmp_path, root, plain(0), plain(1), against=against)
         assert found.counts["faults"] == {"leakage": 1}
 
 

@@ -35,6 +35,7 @@ class Entry:
 
 
 def entries(raw: BinaryIO) -> Iterator[Entry]:
+    """Entries of an archive, in its order; what it is, its first bytes say. Raises Refused."""
     start = raw.read(6)
     raw.seek(0)
     if start.startswith(ZIP_STARTS):
