@@ -8,7 +8,9 @@ Not in the paper: our choice, because a parameters cell is the only configuratio
 """
 
 import ast
+import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +125,7 @@ def check_parameters() -> None:
 def parse_parameters(path: str | Path, given: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Turn command-line pairs into parameter values, checked against the notebook's defaults.
 
-    A text stays text where the default is text; elsewhere it is read as a Python literal, and `true`, `false`, `null`
-    are understood too.
+    A text stays text where the default is text; elsewhere it is read as a Python literal or, if it is none, as JSON.
 
     Args:
         path: the notebook.
@@ -134,15 +135,19 @@ def parse_parameters(path: str | Path, given: Iterable[tuple[str, str]]) -> dict
         ParameterError: a name is unknown or a value does not fit.
     """
     known = notebook_parameters(path)
-    words = {"true": True, "false": False, "null": None, "none": None}
     values: dict[str, Any] = {}
     for name, text in given:
-        value: Any = text
-        if not isinstance(known.get(name), str):
-            try:
-                value = words[text.lower()] if text.lower() in words else ast.literal_eval(text)
-            except (SyntaxError, ValueError):
-                value = text
-        values[name] = value
+        values[name] = text if isinstance(known.get(name), str) else _read(text)
     check_values(Path(path).name, values, known)
     return values
+
+
+def _read(text: str) -> Any:
+    """A Python literal or JSON, as `true` or {"balance": true} are; else the text itself."""
+    words = {"true": True, "false": False, "null": None, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for read in (ast.literal_eval, json.loads):
+        with suppress(SyntaxError, ValueError):
+            return read(text)
+    return text

@@ -57,6 +57,7 @@ def test_defaults_are_read_from_the_tagged_cell(notebook: Path):
         ("fast", "True", True, "Python's spelling"),
         ("lora", "{'r': 8}", {"r": 8}, "a default of None takes anything"),
         ("lora", "null", None, "the shell's spelling"),
+        ("lora", '{"r": 8, "fast": true}', {"r": 8, "fast": True}, "JSON"),
         ("scales", "[0.2]", [0.2], "a list"),
     ],
 )
