@@ -22,9 +22,8 @@ from groundr1.boxes import Box
 __all__ = ["FrameTally", "are_extents", "are_shares"]
 
 FEWEST = 10  # rows with boxes before anything is said
-FOREIGN_SHARE = (
-    0.2  # more rows than this that cannot be of the frame: another frame. Official files have up to 0.05
-)
+# More rows than this share that cannot be of the frame: another frame. Official files have up to 0.05.
+FOREIGN_SHARE = 0.2
 BORDER = 1.5  # pixels; RefCOCO's boxes end at most one past the border
 LARGE_SIDE = 1200  # pixels; closer to 1000 the margin of a page alone would keep boxes below it
 NEAR_1000 = 800  # of several boxes normalised to 0..1000 one ends beyond it
@@ -58,9 +57,8 @@ class FrameTally:
     def __init__(self, frame: str = "corners") -> None:
         self.frame = frame
         self.counts: Counter[str] = Counter()
-        self.surprise = (
-            0.0  # minus the logarithm of the probability that no row on a large picture ends beyond 1000
-        )
+        # Minus the logarithm of the probability that no row on a large picture ends beyond 1000.
+        self.surprise = 0.0
         self.farthest = 0.0  # end of a box on the longer side of a large picture
 
     def add(self, boxes: Sequence[Box], size: tuple[int, int] | None) -> None:

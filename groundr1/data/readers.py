@@ -15,7 +15,6 @@ other's file, either reader refuses it whole.
 """
 
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 
 from datasets import Dataset
@@ -28,7 +27,7 @@ from groundr1.data.picture_check import DEFAULT_LIMITS
 from groundr1.data.row_forms import KINDS
 from groundr1.data.row_judge import Judged, judged
 from groundr1.data.row_streams import FORMS, stream
-from groundr1.data.rows import BadRow, log_rejected
+from groundr1.data.rows import BadRow, free_id, log_rejected
 
 __all__ = [
     "KINDS",
@@ -159,11 +158,10 @@ def read_form(path: Path, form: str, image_root: Path | None = None) -> tuple[Da
 
 
 def _check_id(row: Judged, first_line: Mapping[str, int]) -> None:
-    """Set a row aside whose id has occurred; one made of file name and line gets "~2", "~3", ... behind it instead."""
+    """Set a row aside that states an id which has occurred; one made of file name and line gives way."""
     name = row.example["id"]
-    if name in first_line and row.draft.id_is_made:
-        names = (f"{name}~{number}" for number in count(2))
-        row.example["id"] = next(each for each in names if each not in first_line)
+    if row.draft.id_is_made:
+        row.example["id"] = free_id(name, first_line.__contains__)
     elif name in first_line:
         row.set_aside(BadRow(f"id {name!r} is that of line {first_line[name]}", "duplicate id"))
 

@@ -9,8 +9,9 @@ import logging
 import os
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -87,6 +88,16 @@ def stated(row: Mapping[str, Any]) -> tuple[str, str]:
 def _short(value: Any) -> str:
     is_name = isinstance(value, str | int) and not isinstance(value, bool)
     return str(value) if is_name and len(str(value)) <= LONGEST_NAME else ""
+
+
+def free_id(name: str, is_taken: Callable[[str], bool]) -> str:
+    """An id made of file name and line, or where it is taken, with "~2", "~3", ... behind it.
+
+    >>> free_id("q-1", {"q-1", "q-1~2"}.__contains__)
+    'q-1~3'
+    """
+    names = chain([name], (f"{name}~{number}" for number in count(2)))
+    return next(each for each in names if not is_taken(each))
 
 
 def read_lines(jsonl: Path) -> Iterator[tuple[int, Row | BadRow]]:

@@ -20,9 +20,8 @@ __all__ = ["NEAR", "FirstSeen", "distances", "first_alike", "key_of", "near_dupl
 
 NEAR = 4  # bits of 64
 AT_ONCE = 8192  # keys that wait in a dict before they are sorted in
-FARTHEST = (
-    10_000  # neighbours in a band that are compared: bounds the time on a million hashes of one pattern
-)
+# Neighbours in a band that are compared: bounds the time on a million hashes of one pattern.
+FARTHEST = 10_000
 _ONES = np.array([i.bit_count() for i in range(1 << 16)], np.uint8)
 
 

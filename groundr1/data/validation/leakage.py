@@ -80,9 +80,10 @@ def _load(folder: Path) -> _Split:
     columns: list[tuple[np.ndarray, ...]] = []
     number = 0
     for table in Parts(folder).tables(COLUMNS):
-        rows = np.arange(number, number + len(table))[pc.equal(table["fault"], "").to_numpy()]
+        is_clean = pc.equal(table["fault"], "")
+        rows = np.arange(number, number + len(table))[is_clean.to_numpy()]
         number += len(table)
-        table = table.filter(pc.equal(table["fault"], ""))
+        table = table.filter(is_clean)
         files = table["file"].to_pylist()
         names += sorted(set(files) - set(names))
         keys = [int.from_bytes(digest[:8], "big") for digest in table["sha256"].to_pylist()]

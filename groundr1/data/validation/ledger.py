@@ -72,7 +72,7 @@ class Parts:
 
     def num_rows(self) -> int:
         """Rows of the source in complete parts."""
-        return sum(len(table) for table in self.tables(["line"]))
+        return sum(_num_lines(path) for path in self.complete())
 
     def num_clean(self) -> int:
         """Clean rows in complete parts, counted file by file, so that none stays mapped."""
@@ -92,7 +92,7 @@ class Parts:
         """The clean rows, mapped into memory."""
         parts = []
         for path in map(self._clean_of, self.complete()):
-            with _names(path):
+            with _naming(path):
                 parts.append(Dataset.from_file(str(path)))
         return concatenate_datasets([each for each in parts if len(each)] or [to_dataset([])])
 
@@ -135,17 +135,23 @@ def _name(number: int) -> str:
 
 
 def _table(ledger: Path, columns: Sequence[str]) -> pa.Table:
-    with _names(ledger):
+    with _naming(ledger):
         return pq.read_table(ledger, columns=list(columns), use_threads=False)
 
 
+def _num_lines(ledger: Path) -> int:
+    with _naming(ledger):
+        return pq.read_metadata(ledger).num_rows
+
+
 def _num_stored(clean: Path) -> int:
-    with _names(clean), pa.memory_map(str(clean)) as file:
+    with _naming(clean), pa.memory_map(str(clean)) as file:
         return sum(batch.num_rows for batch in pa.ipc.open_stream(file))
 
 
 @contextmanager
-def _names(path: Path) -> Iterator[None]:
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what a damaged file raises into a DamagedPart."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

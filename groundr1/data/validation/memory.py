@@ -4,13 +4,12 @@ All of it is in the ledger, from which it is remembered again when a pass that w
 """
 
 from collections.abc import Mapping
-from itertools import chain, count
 from typing import Any
 
 from groundr1.boxes import Box
 from groundr1.data.frames import FrameTally
 from groundr1.data.row_judge import Judged
-from groundr1.data.rows import BadRow
+from groundr1.data.rows import BadRow, free_id
 from groundr1.data.validation.duplicates import FirstSeen, key_of, question_key
 from groundr1.data.validation.leakage import OtherSplits
 
@@ -48,7 +47,7 @@ class Memory:
             except BadRow as error:
                 row.set_aside(error)
         if row.example is not None:
-            record["id"] = row.example["id"] = self._free(record["id"])
+            record["id"] = row.example["id"] = free_id(record["id"], self._has_id)
         record |= {"fault": row.fault, "reason": row.reason.encode("utf-8", "backslashreplace").decode()}
         self.remember(record)
         return record
@@ -72,10 +71,8 @@ class Memory:
             if fault := tally.fault():
                 raise ValueError(f"{file}: {fault}")
 
-    def _free(self, name: str) -> str:
-        """The id, or where a made one is taken, "~2", "~3", ... behind it; sources of one name make the same ids."""
-        names = chain([name], (f"{name}~{number}" for number in count(2)))
-        return next(each for each in names if self.ids.get(key_of(each)) is None)
+    def _has_id(self, name: str) -> bool:
+        return self.ids.get(key_of(name)) is not None
 
     def _check_repeats(self, record: Mapping[str, Any], id_is_made: bool) -> None:
         place = None if id_is_made else self.ids.get(key_of(record["id"]))
