@@ -246,15 +246,19 @@ def test_a_saved_data_set_is_checked_like_a_file(tmp_path: Path):
         prepare_data(tmp_path / "other", {"train": {"path": str(tmp_path / "several")}})
 
 
-def test_regression_a_folder_whose_pictures_are_files_needs_no_image_root(checked: Path, tmp_path: Path):
+def test_a_validation_has_its_image_root_and_a_saved_data_set_is_given_one(checked: Path, tmp_path: Path):
+    """Paths, absolute ones too, may not lead out of an image root; a saved data set was held to none."""
     kept = load_split(checked, "train")["id"][:]
-    for number, folder in enumerate(("validated/train", "data/train")):
-        sources = {"train": {"path": str(checked / folder)}}
-        assert prepare_data(tmp_path / str(number), sources)["train"]["id"][:] == kept
-    rows = {"image": ["1.png"], "question": ["What?"], "solution": ["a"], "kind": ["exact"]}
-    Dataset.from_dict(rows).save_to_disk(tmp_path / "relative")
-    with pytest.raises(ValueError, match="give image_root"):
-        prepare_data(tmp_path / "run", {"train": {"path": str(tmp_path / "relative")}})
+    validated = {"path": str(checked / "validated" / "train")}
+    assert prepare_data(tmp_path / "a", {"train": validated})["train"]["id"][:] == kept
+    root = load_validation(checked / "validated" / "train").counts["image_root"]
+    saved = {"path": str(checked / "data" / "train")}
+    with pytest.raises(ValueError, match="names its pictures by path .*give image_root"):
+        prepare_data(tmp_path / "b", {"train": saved})
+    assert prepare_data(tmp_path / "b", {"train": saved | {"image_root": root}})["train"]["id"][:] == kept
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(ValueError, match="has no row that can be used"):
+        prepare_data(tmp_path / "c", {"train": saved | {"image_root": str(tmp_path / "elsewhere")}})
 
 
 def test_an_archive_is_unpacked_once(tmp_path: Path, monkeypatch):

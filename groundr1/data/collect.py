@@ -5,11 +5,11 @@
 >>> train.checked.counts["faults"], len(train.dataset)                                       # doctest: +SKIP
 
 Options of a file: "path" (a file, a list of files, or the folder of a saved data set or of a validation), "format" (one
-of `row_streams.FORMS`, "jsonl" if left out), "image_root" (of a folder only where its pictures are files with relative
-paths), "archive" (zip or tar with the pictures, whole or in parts as `unpack` takes it; unpacked as the image root
-unless that is there), "strict" (stop at the first bad row), "shard" ([i, n]: every n-th row, beginning with row i),
-"balance" (true, or how many rows: `balance_by_scale`) and "seed" (of the balance). Options of scenes are those of
-`make_scenes`.
+of `row_streams.FORMS`, "jsonl" if left out), "image_root" (a validation has its own; a saved data set needs one where
+its pictures are files), "archive" (zip or tar with the pictures, whole or in parts as `unpack` takes it; unpacked as
+the image root unless that is there), "strict" (stop at the first bad row), "shard" ([i, n]: every n-th row, beginning
+with row i), "balance" (true, or how many rows: `balance_by_scale`) and "seed" (of the balance). Options of scenes are
+those of `make_scenes`.
 """
 
 import hashlib
@@ -218,8 +218,8 @@ def _checked(source: Source, folder: Path, against: Sequence[str | Path], root: 
             unpack(archive, image_root)
     rows: Dataset | list[Path] = paths_of(source, root)
     if rows[0].is_dir():
+        image_root = image_root or _root_of(rows[0])
         rows = open_saved(rows[0])
-        image_root = image_root or _root_of(rows)
     return validate(
         rows,
         folder,
@@ -232,16 +232,11 @@ def _checked(source: Source, folder: Path, against: Sequence[str | Path], root: 
     )
 
 
-def _root_of(dataset: Dataset) -> Path | None:
-    """The image root of rows whose pictures are files with absolute paths, as validated rows have them; else None."""
-    if "image" not in dataset.column_names or not len(dataset):
-        return None
-    picture = dataset.with_format("arrow")[:1]["image"].to_pylist()[0]
-    encoded, path = (
-        (picture.get("bytes"), picture.get("path")) if isinstance(picture, dict) else (None, picture)
-    )
-    is_absolute = encoded is None and isinstance(path, str) and Path(path).is_absolute()
-    return Path(Path(path).anchor) if is_absolute else None
+def _root_of(folder: Path) -> Path | None:
+    """The image root that a validation was held to; a saved data set was held to none, and has to be given one."""
+    is_validation = (folder / SUMMARY_FILE).is_file()
+    root = load_validation(folder).counts["image_root"] if is_validation else None
+    return None if root is None else Path(root)
 
 
 def _picture_sizes(checked: Validation) -> np.ndarray:
